@@ -1,0 +1,78 @@
+# make demo    a year of real baskets, its last eight weeks replayed through the starter journeys (SERVE=1: stays up)
+# make test    lint, types, layers and every test: what CI runs
+# make lint    the first three of them
+# make bench-cohort, bench-segment, bench-flow    measure; the last line printed is one JSON object
+# make docs    writes docs/reference.md anew from the code
+# make lock    writes the lock files anew from pyproject.toml
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help install install-dev demo test lint types layers pytest format lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Karibu needs Python 3.11 or later; say which: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp says that the locked packages are installed, so that it is done once.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the locked packages (once)"
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Installing what the tests need (once)"
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: $(RUNTIME)
+install-dev: $(DEV)
+
+demo: $(RUNTIME)
+	@$(BIN)/karibu demo $(if $(filter-out 0,$(SERVE)),--serve)
+
+test: lint pytest
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(DEV)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-%: $(DEV)
+	@$(BIN)/python -m bench.$* $(ARGS)
+
+# The locks carry pins and hashes and no address: where packages come from is the business of whoever installs them.
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links -q
+.PHONY: docs
+docs: $(DEV)
+	$(BIN)/python -m docs.generate
+
+lock:
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) --extra demo --extra build -o requirements.lock
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf .karibu build dist
