@@ -1,0 +1,217 @@
+"""Lint of the way through a journey: steps nobody reaches, loops that never rest, exits that take the customers of
+a branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.language.content import Content, journey_file
+from engine.language.errors import Path, Problem, did_you_mean
+from engine.language.fields import percent_text
+from engine.language.graph import Graph, Placed, placed
+from engine.language.journey import Journey, SplitArm, StepModel
+from engine.language.yaml import Document, Scalar
+
+RESERVED = frozenset(
+    {"customer", "entry", "event", "item", "coupon", "now", "with", "brand", "links", "locale", "loop"}
+)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One journey under the lint."""
+
+    journey: Journey
+    graph: Graph
+    document: Document
+    places: tuple[Placed, ...]
+
+    def line(self, path: Path) -> int:
+        return self.document.place(path)[0].line
+
+
+def problems(content: Content) -> Iterator[Problem]:
+    """The problems in the ways of all journeys."""
+    for name, journey in content.journeys.items():
+        document = content.documents[journey_file(name)]
+        way = _Way(journey, content.graphs[name], document, tuple(placed(journey)))
+        if not journey.steps:
+            yield document.problem(("steps",), "a journey without steps does nothing", "write at least one step")
+        for rule in (_ids, _jumps, _unreachable, _restless, _shares, _endless, _killed, _topic, _complaints):
+            yield from rule(way)
+
+
+def _ids(way: _Way) -> Iterator[Problem]:
+    first: dict[str, Path] = {}
+    for place in way.places:
+        at = (*place.path, "id") if place.step.id else place.path
+        if place.step.stands_for() is not None:
+            if place.step.id:
+                hint = "give the id to the step that is meant"
+                yield way.document.problem(at, f"{place.step.type} is a way to a step, not a place", hint, on_key=True)
+            continue
+        if place.step.id in RESERVED:
+            yield way.document.problem(at, f'"{place.id}" means something else in expressions', "choose another id")
+        if place.id in first:
+            other = way.line(first[place.id])
+            if place.step.id:
+                message = f'the step in line {other} has the id "{place.id}" too'
+            else:
+                message = f'this step would be called "{place.id}", as the one in line {other} is'
+            yield way.document.problem(at, message, "give each step its own id")
+        first.setdefault(place.id, place.path)
+
+
+def _jumps(way: _Way) -> Iterator[Problem]:
+    for place in way.places:
+        target = place.step.stands_for()
+        for wanted in dict.fromkeys([*place.step.jumps(), *([target] if target else [])]):
+            if wanted not in way.graph.nodes:
+                yield way.document.problem(_said(way, place, wanted), *_unknown_step(wanted, way))
+    goal = way.journey.goal
+    if goal and goal.jump and goal.jump not in way.graph.nodes:
+        yield way.document.problem(("goal", "jump"), *_unknown_step(goal.jump, way))
+
+
+def _unknown_step(name: str, way: _Way) -> tuple[str, str | None]:
+    named = [place.id for place in way.places if place.step.id and place.step.stands_for() is None]
+    hint = did_you_mean(name, named) if named else "give the step that is meant an id"
+    return f'no step has the id "{name}"', hint
+
+
+def _said(way: _Way, place: Placed, name: str) -> Path:
+    """Where a step names another."""
+    for key in set(type(place.step).keys()) - {"id"}:
+        node = way.document.node((*place.path, key))
+        if isinstance(node, Scalar) and name in node.text.split():
+            return (*place.path, key)
+    return place.path
+
+
+def _unreachable(way: _Way) -> Iterator[Problem]:
+    reached = set(way.graph.reachable())
+    if way.journey.goal and way.journey.goal.jump in way.graph.nodes:
+        reached |= way.graph.reachable(way.journey.goal.jump)
+    by_path = {place.path: place for place in way.places}
+
+    def told(place: Placed) -> bool:
+        """Whether the fault lies here: of a row of steps that nobody reaches, the first is told."""
+        *block, n = place.path
+        before = by_path.get((*block, n - 1)) if isinstance(n, int) and n else None
+        if before is not None:
+            return _goes_on(before.step) is False or before.id in reached
+        return True
+
+    hidden: list[Path] = []
+    for place in way.places:
+        if any(place.path[: len(path)] == path for path in hidden):
+            continue
+        *block, n = place.path
+        before = by_path.get((*block, n - 1)) if isinstance(n, int) and n else None
+        lost = place.id not in reached if place.step.stands_for() is None else before is not None
+        if place.step.stands_for() is not None and before is not None:
+            lost = not _goes_on(before.step) or (before.step.stands_for() is None and before.id not in reached)
+        if lost:
+            hidden.append(place.path)
+            if told(place):
+                hint = "the step above it always leaves; remove this, or lead a goto here"
+                yield way.document.problem(place.path, "no customer can come to this step", hint)
+
+
+def _goes_on(step: StepModel) -> bool:
+    """Whether a customer may leave a step to the one below it."""
+    arms = step.arms()
+    return step.falls_through and (not arms or any(all(map(_goes_on, arm.steps)) for arm in arms))
+
+
+def _restless(way: _Way) -> Iterator[Problem]:
+    """Loops in which no step is sure to wait, told at the goto that goes back."""
+    nodes = way.graph.nodes
+    loose = {name for name, node in nodes.items() if node.step.may_pass_at_once()}
+    onward = {name: {to for to in nodes[name].leads_to if to in loose} for name in loose}
+    while ends := {name for name, to in onward.items() if not to & onward.keys()}:
+        for name in ends:
+            del onward[name]
+    # What is left can go on for ever; what is not led to from there only comes before the loop.
+    while starts := onward.keys() - {to for targets in onward.values() for to in targets}:
+        for name in starts:
+            del onward[name]
+    order = {name: n for n, name in enumerate(nodes)}
+    for name in onward:
+        for target in onward[name]:
+            if target in onward and order[target] <= order[name]:
+                place = _leap(way, name, target)
+                message = f'this goes back to "{target}" and can turn for ever without a wait'
+                hint = "put a wait or a wait_for into the loop"
+                yield way.document.problem(_said(way, place, target), message, hint)
+
+
+def _leap(way: _Way, source: str, target: str) -> Placed:
+    """The step that sends customers from `source` back to `target`: the goto, or the step itself."""
+    node = way.graph.nodes[source]
+    gotos = [place for place in way.places if place.step.stands_for() == target and place.path > ()]
+    below = [place for place in gotos if place.path[: len(node.path)] == node.path]
+    after = [place for place in gotos if place.path[:-1] == node.path[:-1]]
+    own = Placed(node.id, node.step, node.path)
+    return own if target in node.jumps else (below or after or gotos or [own])[0]
+
+
+def _shares(way: _Way) -> Iterator[Problem]:
+    for place in way.places:
+        for key, field in type(place.step).model_fields.items():
+            arms = getattr(place.step, key)
+            if isinstance(arms, tuple) and arms and all(isinstance(arm, SplitArm) for arm in arms):
+                total = sum(arm.share for arm in arms)
+                if total != 10000:
+                    more = percent_text(abs(10000 - total))
+                    hint = f"{more} {'are missing' if total < 10000 else 'too much'}"
+                    message = f"these percentages make {percent_text(total)}, not 100%"
+                    yield way.document.problem((*place.path, field.alias or key), message, hint, on_key=True)
+
+
+def _endless(way: _Way) -> Iterator[Problem]:
+    for place in way.places:
+        awaits = place.step.awaits()
+        if awaits is not None and awaits.within is None:
+            hint = "say how long at most, like within: 14d"
+            yield way.document.problem(place.path, f"this waits for ever if no {awaits.event} comes", hint)
+
+
+def _killed(way: _Way) -> Iterator[Problem]:
+    """If one event both exits and is awaited, exit wins: then the awaited event's arm is never taken."""
+    for place in way.places:
+        awaits = place.step.awaits()
+        if awaits is None:
+            continue
+        for n, rule in enumerate(way.journey.exit):
+            same = rule.where is None or _bare(rule.where) == _bare(awaits.where)
+            if rule.event == awaits.event and same:
+                line = way.line(place.path)
+                arm = f"the {awaits.arm} of the {place.step.type} in line {line}"
+                message = f"{rule.event} ends the journey, so {arm} is never taken"
+                yield way.document.problem(
+                    ("exit", n, "event"), message, "remove one of the two, or make this the goal"
+                )
+
+
+def _bare(condition: str | None) -> str | None:
+    return None if condition is None else " ".join(condition.split())
+
+
+def _topic(way: _Way) -> Iterator[Problem]:
+    if way.journey.topic is None:
+        for place in way.places:
+            if place.step.type == "send":
+                hint = "write topic: and what customers must have agreed to, or topic: transactional"
+                yield way.document.problem(place.path, "this journey sends messages and names no topic", hint)
+                return
+
+
+def _complaints(way: _Way) -> Iterator[Problem]:
+    for complaint in way.journey.enter.complaints():
+        yield way.document.problem(("enter", *complaint.path), complaint.message, complaint.hint)
+    for place in way.places:
+        for complaint in place.step.complaints():
+            yield way.document.problem((*place.path, *complaint.path), complaint.message, complaint.hint)

@@ -1,0 +1,216 @@
+"""What a project directory holds: project.yaml, segments.yaml, the journeys and their scenarios.
+
+workflows/project.yaml        the brand, customer attributes, events, topics, channels
+workflows/segments.yaml       NAME: CONDITION, or NAME: {title: …, when: CONDITION}
+workflows/<journey>.yaml      a journey
+workflows/<journey>.test.yaml its scenarios
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import list_currencies
+from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
+
+from engine.language.errors import Wrong, did_you_mean
+from engine.language.fields import (
+    Condition,
+    FieldName,
+    Model,
+    NewEventName,
+    NewSegmentName,
+    NewTopicName,
+    Text,
+    named,
+)
+from engine.language.journey import NotYet
+from engine.language.moments import text_or
+from engine.language.types import STORED, Type, read_type
+from engine.language.vocabulary import TRANSACTIONAL
+
+CHANNELS = ("email", "sms", "push", "whatsapp")
+
+
+def check_timezone(text: str) -> str:
+    """The name of a time zone as it is; Wrong if there is none of that name."""
+    if text not in _zones():
+        raise Wrong(f'"{text}" is not a time zone', did_you_mean_zone(text) or "like Africa/Nairobi")
+    return text
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """The names of the tz database, which are files to be looked for."""
+    return frozenset(available_timezones())
+
+
+def did_you_mean_zone(text: str) -> str | None:
+    """The nearest time zone, by its whole name or by its city."""
+    city = text.rsplit("/", 1)[-1].strip().replace(" ", "_").lower()
+    by_city = [zone for zone in _zones() if zone.lower().endswith("/" + city)]
+    zones = {zone.lower(): zone for zone in (by_city or _zones())}
+    hint = did_you_mean(text.lower(), zones)
+    near = by_city[:1] or [
+        zones[h] for h in [(hint or "").removeprefix('did you mean "').removesuffix('"?')] if h in zones
+    ]
+    return f'did you mean "{near[0]}"?' if near else None
+
+
+def _locale(text: str) -> str:
+    try:
+        Locale.parse(text, sep="_" if "_" in text else "-")
+    except (UnknownLocaleError, ValueError, TypeError):
+        raise Wrong(f'"{text}" is not a locale', "like en, sw or sw-KE") from None
+    return text
+
+
+def _currency(text: str) -> str:
+    if text not in list_currencies():
+        raise Wrong(f'"{text}" is not a currency', "three capitals, like KES, USD or EUR")
+    return text
+
+
+Timezone = Annotated[
+    str, text_or(str, check_timezone), WithJsonSchema({"type": "string", "examples": ["Africa/Nairobi"]})
+]
+LocaleName = Annotated[str, text_or(str, _locale), WithJsonSchema({"type": "string", "examples": ["en", "sw-KE"]})]
+Currency = Annotated[str, text_or(str, _currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})]
+Email = Annotated[
+    str, *named(r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+\.[^@\s\"<>,;:.]+", "an e-mail address", "like hello@duka.example")
+]
+Url = Annotated[str, *named(r"https?://[^\s/]+(?:/\S*)?", "a web address", "like https://duka.example")]
+ValueType = Annotated[
+    Type,
+    PlainValidator(read_type),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {"anyOf": [{"enum": sorted(STORED)}, {"type": "array", "items": {"type": "object"}}, {"type": "object"}]}
+    ),
+]
+
+
+class Sender(Model):
+    """Whom a mail comes from."""
+
+    email: Email
+    name: Text
+
+
+class Brand(Model):
+    """The shop: what its messages say of it, and what counts where a customer says nothing else."""
+
+    name: Text
+    timezone: Timezone
+    locale: LocaleName
+    currency: Currency
+    address: Text = Field("", description="The postal address, which every marketing mail must carry.")
+    sender: Sender | None = None
+    url: Url | None = None
+
+
+class Event(Model):
+    """An event that may happen to a customer: its properties with their types, and which of them is its value."""
+
+    title: Text | None = None
+    value: FieldName | None = Field(None, description="The property that says what the event is worth.")
+    properties: dict[FieldName, ValueType] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _value_is_a_property(self) -> Event:
+        if self.value is None:
+            return self
+        if self.value not in self.properties:
+            raise Wrong(
+                f'the event has no property "{self.value}"', did_you_mean(self.value, self.properties), at=("value",)
+            )
+        if str(self.properties[self.value]) not in ("money", "number"):
+            raise Wrong(f"{self.value} is neither money nor a number", "a value can be added up", at=("value",))
+        return self
+
+
+class Topic(Model):
+    """What customers consent to."""
+
+    title: Text
+
+
+class Provider(Model):
+    """Who carries a channel's messages: a provider, and what it wants to know."""
+
+    model_config = {"extra": "allow"}
+
+    provider: Text
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.model_extra or {}
+
+
+class Project(Model):
+    """project.yaml: every name and type that journeys, segments and templates may use."""
+
+    brand: Brand
+    customer: dict[FieldName, ValueType] = Field(default_factory=dict)
+    events: dict[NewEventName, Event] = Field(default_factory=dict)
+    topics: dict[NewTopicName, Topic] = Field(default_factory=dict)
+    channels: dict[Annotated[str, *named("email|sms|push|whatsapp", "a channel", ", ".join(CHANNELS))], Provider] = (
+        Field(default_factory=dict)
+    )
+    team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
+    caps: NotYet = None
+    quiet_hours: NotYet = None
+
+    @model_validator(mode="after")
+    def _transactional_is_built_in(self) -> Project:
+        if TRANSACTIONAL in self.topics:
+            raise Wrong(
+                "the topic transactional is built in: it needs no consent", "remove it", at=("topics", TRANSACTIONAL)
+            )
+        return self
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    """A segment may be written as its condition alone."""
+    whole = dict(schema)
+    schema.clear()
+    schema.update(anyOf=[{"type": "string"}, whole])
+
+
+class Segment(Model):
+    """A named condition: the customers for whom it is true."""
+
+    model_config = {"json_schema_extra": _or_text}
+
+    when: Condition
+    title: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"when": value} if isinstance(value, str) else value
+
+
+class Segments(RootModel[dict[NewSegmentName, Segment]]):
+    """segments.yaml: the named segments."""
+
+    root: dict[NewSegmentName, Segment] = {}
+
+    def __iter__(self) -> Any:
+        return iter(self.root)
+
+    def __getitem__(self, name: str) -> Segment:
+        return self.root[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.root
+
+    def __len__(self) -> int:
+        return len(self.root)
+
+    def items(self) -> Any:
+        return self.root.items()

@@ -1,0 +1,210 @@
+"""Scenario files: stories about one customer, that `karibu test` plays on the engine and compares as a whole.
+
+    - scenario: someone who buys again is thanked
+      start: 2026-02-28 09:00 Africa/Nairobi
+      customer: {id: amina, country: KE, consent: [email/offers]}
+      before:
+        - {at: 2025-12-01 09:30, event: purchase, with: {total: 40}}
+      story:
+        - {at: 2026-03-01 09:30, sends: email/we-miss-you}
+        - {after: 1h, clicks: hello}
+        - {ends: finished}
+
+A line either happens to the customer or is what the engine must do. `updates` is both, told apart by how it names the
+attributes: bare (`tier: gold`, as in `customer:` above) it comes from the shop, with `customer.` (as the step writes
+it) the journey must do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_validator
+
+from engine.language.errors import Wrong
+from engine.language.fields import EventName, FieldName, Model, StepId, TemplateRef, Text, named
+from engine.language.moments import Duration, LocalMoment, parse_local, text_or
+from engine.language.project import check_timezone
+
+HAPPENS = ("event", "opens", "clicks", "replies", "bounces", "updates", "opts_out")
+EXPECTS = ("sends", "skips", "waits", "takes", "updates", "gives", "calls", "reaches", "ends")
+VERBS = tuple(dict.fromkeys(HAPPENS + EXPECTS))
+OPTIONAL = ("waits", "takes")
+"""What the engine may do without a line of the story."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """When a story begins, on the wall clock of `zone` (None: the brand's)."""
+
+    local: datetime
+    zone: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.local:%Y-%m-%d %H:%M}" + (f" {self.zone}" if self.zone else "")
+
+
+def parse_start(text: str) -> Start:
+    """`2026-02-28 09:00 Africa/Nairobi`, the zone may be left out."""
+    words = text.split()
+    if len(words) == 3:
+        return Start(parse_local(" ".join(words[:2])), check_timezone(words[2]))
+    return Start(parse_local(text))
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text.strip())
+        if amount.is_finite() and amount.adjusted() < 16:
+            return amount
+    except InvalidOperation:
+        pass
+    raise Wrong(f'"{text}" is not an amount', "like 60.00")
+
+
+def _properties(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Wrong("a mapping is expected here", "like with: {total: 40}")
+    return value
+
+
+StartMoment = Annotated[
+    Start,
+    text_or(Start, parse_start),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["2026-02-28 09:00 Africa/Nairobi"]}),
+]
+Worth = Annotated[Decimal, text_or(Decimal, _amount), WithJsonSchema({"type": ["number", "string"]})]
+Consent = Annotated[
+    str,
+    *named(r"(?:email|sms|push|whatsapp)/[a-z][a-z0-9_-]{0,62}", "a consent", "write channel/topic, like email/offers"),
+]
+Properties = dict[FieldName, Any]
+
+
+class Person(Model):
+    """The customer of a story: their id, consents and tags; every other key is one of their attributes."""
+
+    model_config = {"extra": "allow"}
+
+    id: Text
+    consent: tuple[Consent, ...] = ()
+    tags: tuple[Text, ...] = ()
+
+    @property
+    def profile(self) -> Mapping[str, Any]:
+        """What was typed about them besides: first_name, country, tier, …"""
+        return self.model_extra or {}
+
+
+class Before(Model):
+    """Something that happened before the story: history, which lets nobody in."""
+
+    at: LocalMoment
+    event: EventName
+    with_: Properties = Field(default_factory=dict, alias="with")
+
+
+class Line(Model):
+    """One line of a story: when, and exactly one thing that happens or that the engine does."""
+
+    at: LocalMoment | None = Field(None, description="The customer's time.")
+    after: Duration | None = Field(None, description="Since the line above.")
+
+    event: EventName | None = Field(None, description="This event comes in.")
+    with_: Properties = Field(default_factory=dict, alias="with", description="The properties of the event.")
+    opens: StepId | None = Field(None, description="They open the message of this step.")
+    clicks: StepId | None = Field(None, description="They click in the message of this step.")
+    replies: Text | None = Field(None, description="They answer with this text.")
+    bounces: StepId | None = Field(None, description="The message of this step comes back.")
+    opts_out: Consent | None = Field(None, description="They withdraw this consent.")
+    updates: dict[str, Any] | None = Field(
+        None, description="tier: gold comes from the shop; customer.tier: gold is a step's."
+    )
+
+    sends: TemplateRef | None = None
+    skips: TemplateRef | None = None
+    reason: Text | None = Field(None, description="Why it is skipped.")
+    waits: StepId | None = None
+    takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
+    gives: Text | None = None
+    calls: Text | None = None
+    reaches: Literal["goal"] | None = None
+    value: Worth | None = Field(None, description="What the goal is worth.")
+    ends: Text | None = Field(None, description="Why the journey is over.")
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Line:
+        verbs = [verb for verb in VERBS if getattr(self, verb) is not None]
+        if not verbs:
+            raise Wrong("this line says nothing that happens", "one of " + ", ".join(VERBS))
+        if len(verbs) > 1:
+            raise Wrong(
+                f"{verbs[0]} and {verbs[1]} are two lines", "begin each with its own -", at=(verbs[1],), on_key=True
+            )
+        if self.at is not None and self.after is not None:
+            raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
+        for option, verb in (("with_", "event"), ("reason", "skips"), ("value", "reaches")):
+            if getattr(self, option) and verbs[0] != verb:
+                key = option.rstrip("_")
+                raise Wrong(f"{key} belongs to {verb}", f"remove {key}", at=(key,), on_key=True)
+        if self.takes is not None and len(self.takes) != 1:
+            raise Wrong("a line tells of one arm", "like takes: {branch_1: else}", at=("takes",))
+        if self.updates is not None and len({name.startswith("customer.") for name in self.updates}) != 1:
+            hint = "tier: gold comes from the shop, customer.tier: gold from a step"
+            raise Wrong("updates is either the shop's or a step's", hint, at=("updates",))
+        return self
+
+    @property
+    def verb(self) -> str:
+        return next(verb for verb in VERBS if getattr(self, verb) is not None)
+
+    @property
+    def happens(self) -> bool:
+        """Whether this happens to the customer; otherwise the engine must do it."""
+        if self.updates is not None:
+            return not any(name.startswith("customer.") for name in self.updates)
+        return self.verb in HAPPENS
+
+
+class Scenario(Model):
+    """A story about one customer."""
+
+    scenario: Text
+    start: StartMoment
+    customer: Person
+    before: tuple[Before, ...] = ()
+    story: tuple[Line, ...]
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Scenario:
+        latest: datetime | None = None
+        for n, line in enumerate(self.story):
+            if line.at is not None:
+                if latest is not None and line.at < latest:
+                    raise Wrong(
+                        f"this is before the line at {latest:%Y-%m-%d %H:%M}",
+                        "a story goes forward",
+                        at=("story", n, "at"),
+                    )
+                latest = line.at
+        return self
+
+
+class Scenarios(RootModel[tuple[Scenario, ...]]):
+    """The scenarios of one journey."""
+
+    root: tuple[Scenario, ...]
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Scenarios:
+        seen: set[str] = set()
+        for n, scenario in enumerate(self.root):
+            if scenario.scenario in seen:
+                raise Wrong("two scenarios have this name", "a failure must say which", at=(n, "scenario"))
+            seen.add(scenario.scenario)
+        return self
