@@ -1,0 +1,45 @@
+"""Writing sets: inserts that know ON CONFLICT on both databases, and temporary tables of one transaction."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
+
+from engine.store.tables import touched
+
+COUNTED = {"preserve_rowcount": True}
+"""SQLAlchemy forgets how many rows an INSERT wrote unless it is asked."""
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """The insert of the connection's own dialect, which knows ON CONFLICT. (On SQLite a SELECT in it needs a WHERE.)"""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def insert_ignore(connection: Connection, table: Table) -> Any:
+    """An insert that skips rows a unique key already has."""
+    return insert_into(connection, table).on_conflict_do_nothing()
+
+
+def insert_touched(connection: Connection) -> Any:
+    """An insert into `touched`, in order of the ids. It writes over a row that is there: left alone, PostgreSQL would
+    let a look at the segments take that row without seeing what this transaction is about to commit, and the touch
+    would be lost."""
+    add = insert_into(connection, touched)
+    return add.on_conflict_do_update(index_elements=["customer_id"], set_={"customer_id": add.excluded.customer_id})
+
+
+def scratch(connection: Connection, table: Table) -> None:
+    """Make the temporary `table` exist on this connection and be empty in this transaction."""
+    connection.exec_driver_sql(_create(table, connection.dialect.name))
+    connection.exec_driver_sql(f"DELETE FROM {table.name}")
+
+
+@cache
+def _create(table: Table, dialect: str) -> str:
+    known: Dialect = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(CreateTable(table, if_not_exists=True).compile(dialect=known))

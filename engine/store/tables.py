@@ -1,0 +1,436 @@
+"""Every table of Karibu.
+
+The classes say what a row is; the lower-case names at the foot are the same tables for SQLAlchemy Core, which is what
+the engine speaks: cohorts are moved by statements, not by objects.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, literal_column, text
+from sqlmodel import Field, SQLModel
+
+from engine.store.types import Instant, id_type, json_type, text_type
+
+POINTS_TO = "points to"
+"""Where a column's `info` names the table whose rows it holds the ids of."""
+
+
+def _id() -> Any:
+    return Field(default=None, sa_column=Column(id_type(), primary_key=True, autoincrement=True))
+
+
+def _ref(table: str, *, null: bool = False, key: bool = False) -> Any:
+    return Field(sa_column=Column(id_type(), ForeignKey(f"{table}.id"), nullable=null, primary_key=key))
+
+
+def _points_to(table: str, *, null: bool = False, key: bool = False) -> Any:
+    """The id of a row of that table, without a foreign key: these tables are written by the million in sets, and
+    PostgreSQL checks a foreign key row by row, which costs as much again as the write (docs/decisions/0003)."""
+    return Field(sa_column=Column(id_type(), nullable=null, primary_key=key, info={POINTS_TO: table}))
+
+
+def _text(*, null: bool = False, key: bool = False, unique: bool = False, default: str | None = None) -> Any:
+    return Field(sa_column=Column(text_type(), nullable=null, primary_key=key, unique=unique, server_default=default))
+
+
+def _at(*, null: bool = False, key: bool = False) -> Any:
+    return Field(sa_column=Column(Instant(), nullable=null, primary_key=key))
+
+
+def _json(*, null: bool = True) -> Any:
+    return Field(sa_column=Column(json_type(), nullable=null))
+
+
+class Customer(SQLModel, table=True):
+    """A person of the shop. `bucket` is a stable hash of external_id in [0, 2^31 - 1); the address hashes are keyed and
+    empty while the address is missing or not valid. Declared attributes are in `attributes`, typed by project.yaml."""
+
+    id: int | None = _id()
+    external_id: str = _text(unique=True)
+    email: str | None = _text(null=True)
+    email_hash: str | None = _text(null=True)
+    phone: str | None = _text(null=True)
+    phone_hash: str | None = _text(null=True)
+    push_token: str | None = _text(null=True)
+    push_hash: str | None = _text(null=True)
+    first_name: str | None = _text(null=True)
+    last_name: str | None = _text(null=True)
+    locale: str | None = _text(null=True)
+    timezone: str | None = _text(null=True)
+    country: str | None = _text(null=True)
+    birth_month: int | None = None
+    birth_day: int | None = None
+    birth_year: int | None = None
+    attributes: dict[str, Any] = _json(null=False)
+    bucket: int
+    created_at: datetime = _at()
+    updated_at: datetime = _at()
+
+    __table_args__ = (Index("ix_customer_birthday", "birth_month", "birth_day"),)
+
+
+class CustomerTag(SQLModel, table=True):
+    __tablename__ = "customer_tag"
+    customer_id: int = _ref("customer", key=True)
+    tag: str = _text(key=True)
+
+
+class Consent(SQLModel, table=True):
+    """What a customer last said about one topic on one channel. `state` is on or off; `proof` is how and with what
+    words."""
+
+    customer_id: int = _ref("customer", key=True)
+    channel: str = _text(key=True)
+    topic: str = _text(key=True)
+    state: str = _text()
+    at: datetime = _at()
+    source: str = _text()
+    proof: str | None = _text(null=True)
+
+
+class Suppression(SQLModel, table=True):
+    """An address nothing may be sent to, as a keyed hash, whoever has it."""
+
+    channel: str = _text(key=True)
+    address_hash: str = _text(key=True)
+    reason: str = _text()
+    at: datetime = _at()
+
+
+class Hush(SQLModel, table=True):
+    """No messages of this topic to this customer until then."""
+
+    customer_id: int = _ref("customer", key=True)
+    topic: str = _text(key=True)
+    until: datetime = _at()
+
+
+class Event(SQLModel, table=True):
+    """Something a customer did. Unique by (source, key). Money properties are whole minor units of the brand's
+    currency."""
+
+    id: int | None = _id()
+    source: str = _text()
+    key: str = _text()
+    customer_id: int = _points_to("customer")
+    name: str = _text()
+    occurred_at: datetime = _at()
+    received_at: datetime = _at()
+    properties: dict[str, Any] = _json(null=False)
+
+    __table_args__ = (
+        UniqueConstraint("source", "key", name="uq_event_source_key"),
+        Index("ix_event_customer", "customer_id", "name", "occurred_at"),
+        Index("ix_event_name", "name", "occurred_at", "customer_id"),
+    )
+
+
+class Tally(SQLModel, table=True):
+    """Lifetime counts of one event for one customer, kept in the event's own transaction. `total` sums the event's
+    declared `value` property (minor units)."""
+
+    customer_id: int = _points_to("customer", key=True)
+    name: str = _text(key=True)
+    count: int
+    total: int = Field(sa_column=Column(id_type(), nullable=False))
+    first_at: datetime = _at()
+    last_at: datetime = _at()
+
+    __table_args__ = (Index("ix_tally_last", "name", "last_at"),)
+
+
+class Rhythm(SQLModel, table=True):
+    """The shop's usual gap between two of an event, in microseconds: the median over customers."""
+
+    name: str = _text(key=True)
+    gap: int = Field(sa_column=Column(id_type(), nullable=False))
+    at: datetime = _at()
+
+
+class Touched(SQLModel, table=True):
+    """Customers whose facts changed since the segments were last looked at."""
+
+    customer_id: int = _points_to("customer", key=True)
+
+
+class SegmentState(SQLModel, table=True):
+    """One row a segment: the definition it was filled for and the moment it is true for."""
+
+    __tablename__ = "segment_state"
+    segment: str = _text(key=True)
+    digest: str = _text()
+    seen_at: datetime = _at()
+    full_at: datetime = _at()
+
+
+class SegmentMember(SQLModel, table=True):
+    """A customer who is, or was, in a segment. `joins` counts arrivals; `left_at` is empty while they are in it. A row
+    made by the first filling has joins 0: it enters nobody."""
+
+    __tablename__ = "segment_member"
+    segment: str = _text(key=True)
+    customer_id: int = _points_to("customer", key=True)
+    joined_at: datetime = _at()
+    left_at: datetime | None = _at(null=True)
+    joins: int
+
+    __table_args__ = (Index("ix_segment_member_customer", "customer_id"),)
+
+
+class JourneyVersion(SQLModel, table=True):
+    """A published journey as it was then. `state` is live (takes entries), retired (only finishes those inside) or
+    stopped."""
+
+    __tablename__ = "journey_version"
+    id: int | None = _id()
+    journey: str = _text()
+    number: int
+    digest: str = _text()
+    source: str = _text()
+    state: str = _text()
+    published_at: datetime = _at()
+
+    __table_args__ = (UniqueConstraint("journey", "number", name="uq_journey_version"),)
+
+
+class Enrolment(SQLModel, table=True):
+    """One customer's way through one journey. It stands at `step` on its `visit`-th arrival, since `moved_at`.
+
+    `state`: ready (to be moved), waiting (until due_at), listening (for an event, until due_at), standing (at a send),
+    ended (`outcome` says how). `due_at` is when the engine must look at it: its arrival while ready, else the end of
+    the wait; empty while it stands or has ended. `key` is '' unless the journey names one. `cause` is what let them in
+    and never does twice.
+    """
+
+    id: int | None = _id()
+    journey: str = _text()
+    version_id: int = _points_to("journey_version")
+    customer_id: int = _points_to("customer")
+    key: str = _text(default="")
+    cause: str = _text()
+    event_id: int | None = _points_to("event", null=True)
+    side_by_side: bool = False
+    state: str = _text()
+    step: str | None = _text(null=True)
+    visit: int
+    due_at: datetime | None = _at(null=True)
+    entered_at: datetime = _at()
+    moved_at: datetime = _at()
+    ended_at: datetime | None = _at(null=True)
+    outcome: str | None = _text(null=True)
+    pass_id: str | None = _text(null=True)
+
+    __table_args__ = (
+        UniqueConstraint("customer_id", "journey", "key", "cause", name="uq_enrolment_cause"),
+        Index(
+            "uq_enrolment_live",
+            "customer_id",
+            "journey",
+            "key",
+            unique=True,
+            sqlite_where=text("state <> 'ended' AND side_by_side = 0"),
+            postgresql_where=text("state <> 'ended' AND NOT side_by_side"),
+        ),
+        Index(
+            "ix_enrolment_cohort",
+            "version_id",
+            "step",
+            "due_at",
+            sqlite_where=text("state <> 'ended'"),
+            postgresql_where=text("state <> 'ended'"),
+        ),
+    )
+
+
+class Decision(SQLModel, table=True):
+    """Why something happened to an enrolment on one visit. Append-only.
+
+    `kind`: enters, stays (waits, listens, is queued), moves (left the step; `outcome` is the arm or what the step did),
+    ends. `reason` is a code, `detail` the values it saw.
+    """
+
+    enrolment_id: int = _points_to("enrolment", key=True)
+    visit: int = Field(primary_key=True)
+    kind: str = _text(key=True)
+    step: str | None = _text(null=True)
+    outcome: str = _text()
+    reason: str | None = _text(null=True)
+    at: datetime = _at()
+    event_id: int | None = _points_to("event", null=True)
+    detail: dict[str, Any] | None = _json()
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Refusal(SQLModel, table=True):
+    """Someone the trigger named who was not let in, and why: no_key, audience, again, limit. `detail`: what it saw."""
+
+    journey: str = _text(key=True)
+    customer_id: int = _points_to("customer", key=True)
+    key: str = _text(key=True)
+    cause: str = _text(key=True)
+    version_id: int = _points_to("journey_version")
+    reason: str = _text()
+    at: datetime = _at()
+    event_id: int | None = _points_to("event", null=True)
+    detail: dict[str, Any] | None = _json()
+
+
+class Candidate(SQLModel, table=True):
+    """Someone at the door: their audience may yet come true (grace), the limit has no room now (limit), another
+    journey sent them (start), or letting in who joined failed (failed). Judged again until `until`, if there is one."""
+
+    journey: str = _text(key=True)
+    customer_id: int = _points_to("customer", key=True)
+    key: str = _text(key=True)
+    cause: str = _text(key=True)
+    event_id: int | None = _points_to("event", null=True)
+    reason: str = _text()
+    since: datetime = _at()
+    until: datetime | None = _at(null=True)
+
+
+class EntryQuota(SQLModel, table=True):
+    """How many a journey with a limit let in in one period. The row's lock is what makes the limit hold."""
+
+    __tablename__ = "entry_quota"
+    journey: str = _text(key=True)
+    period: str = _text(key=True)
+    used: int
+
+
+class GoalReached(SQLModel, table=True):
+    """The goal of an enrolment, once. `value` is minor units for money, else the number itself."""
+
+    __tablename__ = "goal_reached"
+    enrolment_id: int = _points_to("enrolment", key=True)
+    event_id: int = _points_to("event")
+    at: datetime = _at()
+    value: float | None = None
+
+
+class Message(SQLModel, table=True):
+    """One message to one customer. `state`: queued, claimed, dispatching, accepted, refused, stopped, in_doubt.
+
+    Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback.
+    """
+
+    id: int | None = _id()
+    enrolment_id: int = _points_to("enrolment")
+    visit: int
+    route: str = _text()
+    customer_id: int = _points_to("customer")
+    version_id: int = _points_to("journey_version")
+    step: str = _text()
+    channel: str = _text()
+    template: str = _text()
+    topic: str = _text()
+    state: str = _text()
+    reason: str | None = _text(null=True)
+    queued_at: datetime = _at()
+    due_at: datetime = _at()
+    settled_at: datetime | None = _at(null=True)
+    lease_until: datetime | None = _at(null=True)
+    fence: int = 0
+    attempts: int = 0
+    provider_id: str | None = _text(null=True)
+
+    __table_args__ = (
+        UniqueConstraint("enrolment_id", "visit", "route", name="uq_message_route"),
+        Index(
+            "ix_message_open",
+            "version_id",
+            "step",
+            "state",
+            "due_at",
+            sqlite_where=text("state IN ('queued', 'claimed', 'dispatching')"),
+            postgresql_where=text("state IN ('queued', 'claimed', 'dispatching')"),
+        ),
+    )
+
+
+class MessageEvent(SQLModel, table=True):
+    """What came back about a message: delivered, opened, clicked, bounced, replied, unsubscribed, complained."""
+
+    __tablename__ = "message_event"
+    message_id: int = _points_to("message", key=True)
+    kind: str = _text(key=True)
+    at: datetime = _at(key=True)
+    detail: dict[str, Any] | None = _json()
+
+
+class Parked(SQLModel, table=True):
+    """An event one journey could not be matched with (its fault, not the event's). Kept for another try."""
+
+    journey: str = _text(key=True)
+    event_id: int = _points_to("event", key=True)
+    error: str = _text()
+    at: datetime = _at()
+    attempts: int
+
+
+class ZonePeriod(SQLModel, table=True):
+    """From when until when a time zone had which offset (seconds east of UTC). Filled from the tz database."""
+
+    __tablename__ = "zone_period"
+    zone: str = _text(key=True)
+    from_at: datetime = _at(key=True)
+    to_at: datetime = _at()
+    offset_s: int
+
+
+class Fired(SQLModel, table=True):
+    """A date or schedule that has had its fire: one row a journey, zone and local date or time."""
+
+    journey: str = _text(key=True)
+    zone: str = _text(key=True)
+    fire: str = _text(key=True)
+    at: datetime = _at()
+
+
+class Mark(SQLModel, table=True):
+    """How far a long piece of work has come, written in the transaction of the work itself."""
+
+    name: str = _text(key=True)
+    value: dict[str, Any] | None = _json()
+
+
+def _table(model: type[SQLModel]) -> Table:
+    table = model.__table__  # type: ignore[attr-defined]
+    assert isinstance(table, Table)
+    return table
+
+
+customer = _table(Customer)
+customer_tag = _table(CustomerTag)
+consent = _table(Consent)
+suppression = _table(Suppression)
+hush = _table(Hush)
+event = _table(Event)
+tally = _table(Tally)
+rhythm = _table(Rhythm)
+touched = _table(Touched)
+segment_state = _table(SegmentState)
+segment_member = _table(SegmentMember)
+journey_version = _table(JourneyVersion)
+enrolment = _table(Enrolment)
+decision = _table(Decision)
+refusal = _table(Refusal)
+candidate = _table(Candidate)
+entry_quota = _table(EntryQuota)
+goal_reached = _table(GoalReached)
+message = _table(Message)
+message_event = _table(MessageEvent)
+parked = _table(Parked)
+zone_period = _table(ZonePeriod)
+fired = _table(Fired)
+mark = _table(Mark)
+
+IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
+"""Still in the journey. Written as a constant, not a parameter: only so does a partial index serve it."""
+
+UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
+"""A message that has not been settled, in the words of its partial index."""
