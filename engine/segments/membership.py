@@ -1,0 +1,302 @@
+"""Who is in which segment: joins and leaves, brought up to date from one look to the next.
+
+Nobody is judged again for nothing. The candidates are those whom time can have turned since the last look (`turning`)
+and those whose facts changed (`touched`); they are judged by the segment's own SQL, and what changed is written in one
+statement for those who join and one for those who leave. The result equals judging everybody, at any moment; only a
+segment whose candidates can't be told (`whole_because` says why) is judged whole on a slower beat, and exact then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    text,
+    true,
+    union,
+    update,
+)
+
+from engine.language import tree
+from engine.language.expression import Vocabulary
+from engine.segments.definition import Segment, defined
+from engine.segments.people import everybody, verdicts
+from engine.segments.rhythm import keep_gaps, shop_gap, stale
+from engine.segments.turning import Anybody, turnings, who
+from engine.store.scratch import COUNTED, insert_ignore, insert_into, scratch
+from engine.store.tables import customer, segment_member, segment_state, touched
+from engine.store.types import Instant, id_type, text_type
+
+log = logging.getLogger("karibu.segments")
+
+BEAT = timedelta(days=1)
+"""How often a segment is judged whole whose candidates can't be told."""
+
+MANY = 8
+"""From one candidate in so many customers on, judging everybody at once is less work,"""
+
+FEW = 2000
+"""but not while there are fewer than this of them."""
+
+
+class Content(Protocol):
+    """What is read of a project: its vocabulary, and its segments with a `when` each."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def segments(self) -> Any: ...
+
+
+@dataclass
+class Changes:
+    """How many moved, by segment: joined (they may enter), filled in (they enter nothing), left.
+
+    judged: how many candidates; None where everybody was judged.
+    """
+
+    joined: dict[str, int] = field(default_factory=dict)
+    filled: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    judged: dict[str, int | None] = field(default_factory=dict)
+
+
+_scratch = MetaData()
+
+
+def _customer() -> Column[int]:
+    return Column("customer_id", id_type(), primary_key=True, autoincrement=False)
+
+
+_temporary: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DELETE ROWS"}
+changed = Table(
+    "segment_changed", _scratch, Column("customer_id", id_type(), primary_key=True, autoincrement=False), **_temporary
+)
+candidates = Table(
+    "segment_candidates",
+    _scratch,
+    Column("customer_id", id_type(), primary_key=True, autoincrement=False),
+    **_temporary,
+)
+judged = Table(
+    "segment_judged",
+    _scratch,
+    Column("customer_id", id_type(), primary_key=True, autoincrement=False),
+    Column("inside", Boolean()),
+    **_temporary,
+)
+
+
+def segments_of(content: Content) -> tuple[Segment, ...]:
+    """The project's segments, those first that others use."""
+    return defined({name: segment.when for name, segment in content.segments.items()}, content.vocabulary)
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Whom a whole look found on the wrong side, with the definition and the two moments it was a look between."""
+
+    digest: str
+    then: datetime
+    now: datetime
+    ids: tuple[int, ...]
+
+
+def refresh(
+    connection: Connection,
+    content: Content,
+    now: datetime,
+    *,
+    full: bool = False,
+    suspects: Mapping[str, Suspects] | None = None,
+) -> Changes:
+    """Bring every segment up to `now`, in the transaction of the connection.
+
+    full: judge everybody. suspects: what `survey.prepare` found of those who are due to be judged whole.
+
+    A join is written with `joined_at` now and one more `joins`; the first filling of a segment, or of a new definition,
+    leaves `joins` as it was. A look at an earlier moment than the last changes nothing.
+    """
+    segments = segments_of(content)
+    _one_at_a_time(connection)
+    states = {row.segment: row for row in connection.execute(select(segment_state))}
+    changes = Changes()
+    if any(state.seen_at > now for state in states.values()):
+        log.warning("segments were last looked at after this moment: the clock went back")
+        return changes
+    for table in (changed, candidates, judged):
+        scratch(connection, table)
+    _take_touched(connection)
+    zone = content.vocabulary.timezone
+    known = {name: found for name, found in (suspects or {}).items() if _still(found, states.get(name), now)}
+    whole = [s for s in segments if (full or due_whole(s, states.get(s.name), now)) and s.name not in known]
+    keep_gaps(connection, {name: shop_gap(connection, name) for name in stale(connection, rhythms(whole), now)}, now)
+    for segment in segments:
+        state = states.get(segment.name)
+        filling = state is None or state.digest != segment.digest
+        everyone = segment in whole
+        if not everyone:
+            assert state is not None  # or everybody would be judged
+            ids = known[segment.name].ids if segment.name in known else ()
+            count = _name_candidates(connection, segment, state.seen_at, now, zone, ids)
+            everyone = count > FEW and count * MANY > (connection.scalar(select(func.max(customer.c.id))) or 0)
+        connection.execute(delete(judged))
+        if everyone:
+            _judge_everybody(connection, segment, now, zone)
+        elif count:
+            _judge_candidates(connection, segment, now, zone)
+        changes.judged[segment.name] = None if everyone else count
+        joined, left = _join(connection, segment, now, filling), _leave(connection, segment, now, everyone)
+        (changes.filled if filling else changes.joined)[segment.name] = joined
+        changes.left[segment.name] = left
+        partly = state is not None and not everyone and segment.name not in known
+        write_state(connection, segment, now, state.full_at if state is not None and partly else now)
+    _forget(connection, [segment.name for segment in segments], now)
+    return changes
+
+
+def whole_because(segment: Segment) -> str | None:
+    """Why a segment is judged whole on the slower beat; None when its candidates can be told."""
+    reasons = {turning.why for turning in turnings(segment.typed) if isinstance(turning, Anybody)}
+    return ", ".join(sorted(reasons)) or None
+
+
+def due_whole(segment: Segment, state: Any, now: datetime) -> bool:
+    """Whether everybody is to be judged now. `state`: its row of segment_state, or None."""
+    if state is None or state.digest != segment.digest:
+        return True
+    return now - state.full_at >= BEAT and whole_because(segment) is not None
+
+
+def rhythms(segments: Sequence[Segment]) -> set[str]:
+    """The events whose usual gap these segments ask for."""
+    return {node.event for s in segments for node in tree.walk(s.typed) if isinstance(node, tree.UsualGap)}
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Two engines that look at the same time would each miss what the other takes. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.segments')"))))
+
+
+def _take_touched(connection: Connection) -> None:
+    """Move `touched` into `changed`. What an open transaction is just touching stays for the next look."""
+    if connection.dialect.name == "postgresql":
+        # Without SKIP LOCKED this and the door would wait for each other.
+        free = select(touched.c.customer_id).with_for_update(skip_locked=True)
+        gone = delete(touched).where(touched.c.customer_id.in_(free)).returning(touched.c.customer_id).cte("gone")
+        connection.execute(insert(changed).from_select(["customer_id"], select(gone.c.customer_id)))
+    else:
+        connection.execute(insert(changed).from_select(["customer_id"], select(touched.c.customer_id)))
+        connection.execute(delete(touched))
+
+
+def _still(found: Suspects, state: Any, now: datetime) -> bool:
+    """Whether nobody else has looked since."""
+    return state is not None and (state.digest, state.seen_at, now) == (found.digest, found.then, found.now)
+
+
+def _judge_everybody(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
+    """Puts everybody for whom it is true into `judged`."""
+    inside = everybody(segment.typed, now, zone).add_columns(true())
+    connection.execute(insert(judged).from_select(["customer_id", "inside"], inside))
+
+
+def _name_candidates(
+    connection: Connection, segment: Segment, then: datetime, now: datetime, zone: str, suspects: Sequence[int]
+) -> int:
+    """Puts those who may have joined or left into `candidates`, and counts them."""
+    connection.execute(delete(candidates))
+    turned = [who(turning, then, now, zone, connection) for turning in set(turnings(segment.typed)) if _tells(turning)]
+    named: list[Select[Any]] = [select(changed.c.customer_id), *(found for found in turned if found is not None)]
+    some = union(*named) if len(named) > 1 else named[0]
+    count = connection.execute(
+        insert(candidates).from_select(["customer_id"], some), execution_options=COUNTED
+    ).rowcount
+    if suspects:
+        connection.execute(insert_ignore(connection, candidates), [{"customer_id": id_} for id_ in suspects])
+        count = connection.scalar(select(func.count()).select_from(candidates)) or 0
+    return count
+
+
+def _judge_candidates(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
+    """Puts the candidates and their verdicts into `judged`."""
+    found = verdicts(segment.typed, now, zone, customer.c.id.in_(select(candidates.c.customer_id)))
+    connection.execute(insert(judged).from_select(["customer_id", "inside"], found))
+
+
+def _tells(turning: Any) -> bool:
+    return not isinstance(turning, Anybody)
+
+
+def _join(connection: Connection, segment: Segment, now: datetime, filling: bool) -> int:
+    return write_joins(connection, segment, now, select(judged.c.customer_id).where(judged.c.inside), filling)
+
+
+def write_joins(connection: Connection, segment: Segment, now: datetime, who_: Select[Any], filling: bool) -> int:
+    """Write that these customers are members from now on, those who aren't yet; how many that were."""
+    m, who_in = segment_member.c, who_.subquery()
+    known = and_(m.segment == segment.name, m.customer_id == who_in.c[0])
+    row = (literal(segment.name, text_type()), who_in.c[0], literal(now, Instant()), null())
+    new = (
+        select(*row, literal(0 if filling else 1, Integer))
+        .select_from(who_in.outerjoin(segment_member, known))
+        .where(or_(m.customer_id.is_(None), m.left_at.is_not(None)))
+    )
+    add = insert_into(connection, segment_member).from_select(
+        ["segment", "customer_id", "joined_at", "left_at", "joins"], new
+    )
+    add = add.on_conflict_do_update(
+        index_elements=["segment", "customer_id"],
+        set_={"joined_at": add.excluded.joined_at, "left_at": null(), "joins": m.joins + add.excluded.joins},
+    )
+    return connection.execute(add, execution_options=COUNTED).rowcount
+
+
+def _leave(connection: Connection, segment: Segment, now: datetime, everyone: bool) -> int:
+    m = segment_member.c
+    if everyone:
+        out = not_(exists().where(judged.c.customer_id == m.customer_id))
+    else:
+        out = m.customer_id.in_(select(judged.c.customer_id).where(not_(judged.c.inside)))
+    gone = update(segment_member).where(m.segment == segment.name, m.left_at.is_(None), out).values(left_at=now)
+    return connection.execute(gone).rowcount
+
+
+def write_state(connection: Connection, segment: Segment, now: datetime, full_at: datetime) -> None:
+    """Write that the members of the segment are those of `now`."""
+    row = {"segment": segment.name, "digest": segment.digest, "seen_at": now, "full_at": full_at}
+    add = insert_into(connection, segment_state).values(row)
+    connection.execute(add.on_conflict_do_update(index_elements=["segment"], set_=row))
+
+
+def _forget(connection: Connection, names: Sequence[str], now: datetime) -> None:
+    """Everybody leaves a segment that is no longer defined; defined again, it is filled anew."""
+    removed = list(connection.scalars(select(segment_state.c.segment).where(segment_state.c.segment.not_in(names))))
+    if removed:
+        m = segment_member.c
+        left = update(segment_member).where(m.segment.in_(removed), m.left_at.is_(None)).values(left_at=now)
+        connection.execute(left)
+        connection.execute(delete(segment_state).where(segment_state.c.segment.in_(removed)))

@@ -1,0 +1,98 @@
+"""Judging everybody without keeping the database's writer: SQLite has one, and events must come in meanwhile.
+
+`prepare` reads for as long as it takes and writes little by little; the `refresh` that follows, in one short
+transaction, is where joins and leaves come from. Whoever is touched in between is judged by refresh anyway.
+
+A first filling enters nobody, so its rows may be written in pieces. The whole look of the slower beat gives suspects:
+those it found on the wrong side. They are few, and refresh judges them once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, not_, select, update
+
+from engine.segments.definition import Segment
+from engine.segments.membership import (
+    Content,
+    Suspects,
+    due_whole,
+    rhythms,
+    segments_of,
+    write_joins,
+    write_state,
+)
+from engine.segments.people import everybody
+from engine.segments.rhythm import keep_gaps, shop_gap, stale
+from engine.store.database import Database
+from engine.store.tables import customer, segment_member, segment_state
+
+PIECE = 1000
+"""Members written in one transaction: a few milliseconds."""
+
+
+def prepare(database: Database, content: Content, now: datetime) -> dict[str, Suspects]:
+    """Fill new segments, and find the suspects of those due to be judged whole. For `refresh` at the same `now`.
+
+    Opens transactions of its own. On PostgreSQL there is nothing to prepare: a long one keeps nobody waiting there.
+    """
+    if database.dialect == "postgresql":
+        return {}
+    segments = segments_of(content)
+    with database.read() as c:
+        states = {row.segment: row for row in c.execute(select(segment_state))}
+        due = [s for s in segments if due_whole(s, states.get(s.name), now)]
+        gaps = {name: shop_gap(c, name) for name in stale(c, rhythms(due), now)}
+    if any(state.seen_at > now for state in states.values()):
+        return {}
+    if gaps:
+        with database.write() as c:
+            keep_gaps(c, gaps, now)
+    suspects: dict[str, Suspects] = {}
+    for segment in due:
+        state = states.get(segment.name)
+        with database.read() as c:
+            to_join, to_leave = _wrong_side(c, segment, now, content.vocabulary.timezone)
+        if state is None or state.digest != segment.digest:
+            _fill(database, segment, state, now, to_join, to_leave)
+        else:
+            suspects[segment.name] = Suspects(segment.digest, state.seen_at, now, (*to_join, *to_leave))
+    return suspects
+
+
+def _wrong_side(c: Connection, segment: Segment, now: datetime, zone: str) -> tuple[list[int], list[int]]:
+    """Who ought to be a member and isn't, and who is and oughtn't."""
+    m, inside = segment_member.c, everybody(segment.typed, now, zone)
+    here = (m.segment == segment.name, m.left_at.is_(None))
+    to_join = inside.where(not_(exists().where(m.customer_id == customer.c.id, *here).correlate(customer)))
+    to_leave = select(m.customer_id).where(*here, m.customer_id.not_in(inside))
+    return list(c.scalars(to_join)), list(c.scalars(to_leave))
+
+
+def _fill(
+    database: Database, segment: Segment, state: Any, now: datetime, to_join: Sequence[int], to_leave: Sequence[int]
+) -> None:
+    """Write a filling in pieces. Somebody else who looks meanwhile does the work themselves: then this one stops."""
+    m = segment_member.c
+    for start in range(0, len(to_join), PIECE):
+        with database.write() as c:
+            if _state(c, segment) != state:
+                return
+            ids = select(customer.c.id).where(customer.c.id.in_(to_join[start : start + PIECE]))
+            write_joins(c, segment, now, ids, filling=True)
+    for start in range(0, len(to_leave), PIECE):
+        with database.write() as c:
+            if _state(c, segment) != state:
+                return
+            gone = m.customer_id.in_(to_leave[start : start + PIECE])
+            c.execute(update(segment_member).where(m.segment == segment.name, gone).values(left_at=now))
+    with database.write() as c:
+        if _state(c, segment) == state:
+            write_state(c, segment, now, now)
+
+
+def _state(c: Connection, segment: Segment) -> Any:
+    return c.execute(select(segment_state).where(segment_state.c.segment == segment.name)).one_or_none()
