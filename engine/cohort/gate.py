@@ -1,0 +1,70 @@
+"""The send gate: whether a message may go, asked of a whole cohort in one expression.
+
+Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
+present, valid, not suppressed → the step's `when` → not already sent → … → renders → provider. The held-out never reach
+a step, a profile is a foreign key away, and "already sent" is the unique key of the message; what renders and what the
+provider says is delivery's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, exists, literal, not_, null
+
+from engine.language.vocabulary import TRANSACTIONAL
+from engine.store.tables import consent, customer, hush, suppression
+from engine.store.types import Instant
+
+UNREACHABLE = ("no_consent", "no_address", "bad_address", "suppressed")
+"""The reasons for which a `fallback` may take over: this channel can't reach them."""
+
+ADDRESS = {
+    "email": (customer.c.email, customer.c.email_hash),
+    "sms": (customer.c.phone, customer.c.phone_hash),
+    "whatsapp": (customer.c.phone, customer.c.phone_hash),
+    "push": (customer.c.push_token, customer.c.push_hash),
+}
+"""Where a channel finds its address, and the keyed hash that is empty when the address can't be valid."""
+
+TEAM = "team"
+"""The channel of notices to the shop's own people: no customer's consent or address is asked."""
+
+
+def stop_reason(
+    channel: str,
+    topic: str,
+    now: datetime,
+    *,
+    left: ColumnElement[bool] | None = None,
+    when: ColumnElement[bool] | None = None,
+) -> ColumnElement[Any]:
+    """The first reason not to send, or NULL, for each row of `customer` in scope.
+
+    left: true where the customer is no longer at this visit of the step; when: the step's own condition."""
+    if channel == TEAM:
+        return null() if left is None else case((left, "left_journey"), else_=null())
+    address, address_hash = ADDRESS[channel]
+    stops: list[tuple[ColumnElement[bool], str]] = []
+    if left is not None:
+        stops.append((left, "left_journey"))
+    hushed = exists().where(
+        and_(hush.c.customer_id == customer.c.id, hush.c.topic == topic, hush.c.until > literal(now, Instant()))
+    )
+    stops.append((hushed, "hushed"))
+    if topic != TRANSACTIONAL:
+        consented = exists().where(
+            and_(
+                consent.c.customer_id == customer.c.id,
+                consent.c.channel == channel,
+                consent.c.topic == topic,
+                consent.c.state == "on",
+            )
+        )
+        stops.append((not_(consented), "no_consent"))
+    suppressed = exists().where(and_(suppression.c.channel == channel, suppression.c.address_hash == address_hash))
+    stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
+    if when is not None:
+        stops.append((not_(when), "when"))
+    return case(*stops, else_=null())

@@ -1,0 +1,67 @@
+"""`consent`: records what the customer has said about a topic on a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import literal, null, select
+
+from engine.cohort.cohort import Cohort, moving
+from engine.cohort.profile import touch
+from engine.cohort.scope import Scope
+from engine.cohort.step import DONE, Step
+from engine.language.fields import ChannelName, Model, Text, TopicName
+from engine.language.graph import Node
+from engine.language.journey import Complaint
+from engine.language.registry import step
+from engine.store import tables
+from engine.store.scratch import insert_into
+from engine.store.types import Instant
+
+
+class Said(Model):
+    channel: ChannelName
+    topic: TopicName
+    state: Literal["on", "off"]
+    proof: Text | None = Field(None, description="How and with what words they said yes. Needed for on.")
+
+
+@step("consent")
+class Consent(Step):
+    """Records consent to a topic on a channel, or its end. A yes needs a proof."""
+
+    consent: Said
+
+    def complaints(self) -> Iterable[Complaint]:
+        if self.consent.state == "on" and self.consent.proof is None:
+            yield Complaint(
+                ("consent",),
+                "a consent that is turned on needs a proof",
+                "add proof: how the customer agreed, in what words",
+            )
+
+    def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
+        said = self.consent
+        rows = (
+            select(
+                moving.c.customer_id,
+                literal(said.channel),
+                literal(said.topic),
+                literal(said.state),
+                literal(cohort.now, Instant()),
+                literal(f"journey:{scope.program.name}/{node.id}"),
+                null() if said.proof is None else literal(said.proof),
+            )
+            .where(moving.c.verdict == DONE)
+            .distinct()
+        )
+        columns = ["customer_id", "channel", "topic", "state", "at", "source", "proof"]
+        add = insert_into(cohort.connection, tables.consent).from_select(columns, rows)
+        new = {name: add.excluded[name] for name in columns[3:]}
+        cohort.connection.execute(
+            add.on_conflict_do_update(index_elements=["customer_id", "channel", "topic"], set_=new)
+        )
+        touch(cohort, DONE)
+        cohort.move({DONE: node.next})
