@@ -1,0 +1,188 @@
+"""One template in one locale, compiled: for each of its parts a function from values to text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
+from jinja2.exceptions import TemplateError
+
+from engine.rendering.analysis import Findings, analyse, prepared
+from engine.rendering.budget import TooBig
+from engine.rendering.sandbox import Sandbox
+from engine.rendering.skeleton import lay_out
+from engine.rendering.sources import SUFFIXES, Lines, Sources, front_matter
+from engine.rendering.tags import mask, tidied
+from engine.rendering.values import BrokenTemplate, Rendered, RenderError, TemplateProblem
+
+HTML = Sandbox(autoescape=True)
+TEXT = Sandbox(autoescape=False)
+FRONT = {
+    "email": frozenset({"subject", "preheader", "layout"}),
+    "sms": frozenset[str](),
+}
+# What the renderer itself gives to every template; `subject` and `preheader` only to a mail's body.
+OWN: Mapping[str, frozenset[str]] = {
+    "brand": frozenset({"name", "address", "url", "currency"}),
+    "links": frozenset({"unsubscribe"}),
+    "locale": frozenset(),
+    "subject": frozenset(),
+    "preheader": frozenset(),
+}
+_DEEP = "the tags of this template are nested too deep"
+_BLANKS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A template ready to render. `takes` says what each part reads; `parts` are subject, preheader, html, text,
+    title, body, url."""
+
+    ref: str
+    locale: str
+    parts: Mapping[str, Template]
+    takes: tuple[tuple[Lines, Findings], ...]
+    shown: frozenset[str] = field(default_factory=frozenset)
+
+    def render(self, values: dict[str, Any]) -> Rendered:
+        """The message for one customer. RenderError: why they can't get it."""
+        done: dict[str, str] = {}
+        try:
+            for name, template in self.parts.items():
+                if name == "html":
+                    values["subject"], values["preheader"] = done["subject"], done.get("preheader", "")
+                text = "".join(template.root_render_func(template.new_context(values)))
+                if name in ("subject", "preheader", "title", "url"):
+                    text = text.strip()
+                    if _BREAKS.search(text):
+                        raise RenderError("subject_line_break", f"the {name} holds a line break or control character")
+                elif name in ("text", "body"):
+                    text = _BLANKS.sub("\n\n", text).strip("\n")
+                    text = f"{text}\n" if self.ref.startswith("email/") else text
+                done[name] = text
+        except UndefinedError as error:
+            raise RenderError("missing_value", _without_values(error)) from None
+        except TooBig as error:
+            raise RenderError("too_big", f"{error} of this template is larger than it may be") from None
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, TemplateError) as error:
+            raise RenderError("wrong_type", _without_values(error)) from None
+        return Rendered(channel=self.ref.partition("/")[0], locale=self.locale, **done)
+
+
+def _without_values(error: Exception) -> str:
+    """An error's words, if they are ours; another's may quote a customer's data."""
+    if isinstance(error, UndefinedError):
+        match = re.search(
+            r"'([A-Za-z_][\w .\[\]-]*)'(?: is undefined)?$|attribute '([A-Za-z_]\w*)'", error.message or ""
+        )
+        return f"{(match[1] or match[2]) if match else 'a value'} is missing"
+    return str(error) if isinstance(error, TypeError) else type(error).__name__
+
+
+def compile_template(sources: Sources, ref: str, locale: str) -> Compiled:
+    """Read and compile one file of a template. BrokenTemplate tells everything wrong with it."""
+    channel = ref.partition("/")[0]
+    file = sources.path(ref, locale)
+    if channel == "push":
+        return _push(sources, ref, locale, file)
+    front, body = front_matter(sources.read(file), FRONT[channel])
+    suffix = SUFFIXES[channel]
+    text = _Parts()
+    if channel == "sms":
+        lines = sources.expand(body, locale, suffix, None)
+        text.add("text", lines, TEXT)
+    else:
+        if "subject" not in front or not front["subject"].text:
+            raise BrokenTemplate(TemplateProblem(file, 1, "a mail needs a subject", "subject: … in the front matter"))
+        text.add("subject", Lines((front["subject"],)), TEXT)
+        if "preheader" in front:
+            text.add("preheader", Lines((front["preheader"],)), TEXT)
+        lines = sources.expand(body, locale, suffix, front.get("layout"))
+        own = sources.path(ref, locale, ".txt")
+        text.mail(lines, sources.expand(sources.read(own), locale, ".txt", None) if sources.has(own) else None)
+    return text.done(ref, locale)
+
+
+def _push(sources: Sources, ref: str, locale: str, file: str) -> Compiled:
+    from engine.rendering.push import read_push
+
+    parts = _Parts()
+    for name, line in read_push(sources.read(file)).items():
+        parts.add(name, line, TEXT)
+    return parts.done(ref, locale)
+
+
+class _Parts:
+    """Collects the parts of a template and every problem in them, and gives up only at the end."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Template] = {}
+        self._takes: list[tuple[Lines, Findings]] = []
+        self._problems: list[TemplateProblem] = []
+
+    def add(self, name: str, lines: Lines, sandbox: Sandbox) -> None:
+        if self._analyse(lines):
+            self._compile(name, lines, lines.text, sandbox)
+
+    def mail(self, lines: Lines, own_text: Lines | None) -> None:
+        sound = self._analyse(lines)
+        try:
+            skeleton = lay_out(lines)
+        except BrokenTemplate as broken:
+            self._problems += broken.problems
+            return
+        if not sound:
+            return
+        self._compile("html", lines, skeleton.html, HTML)
+        if own_text is not None:
+            self.add("text", own_text, TEXT)
+        else:
+            self._compile("text", lines, skeleton.text, TEXT)
+
+    def _compile(self, name: str, lines: Lines, source: str, sandbox: Sandbox) -> None:
+        try:
+            self._parts[name] = _compile(sandbox, source)
+        except (RecursionError, MemoryError, SyntaxError):
+            self._problems.append(lines.problem(1, _DEEP))
+
+    def _analyse(self, lines: Lines) -> bool:
+        try:
+            mask(lines)
+            findings = analyse(TEXT.parse(lines.text))
+        except BrokenTemplate as broken:
+            self._problems += broken.problems
+            return False
+        except TemplateSyntaxError as error:
+            self._problems.append(lines.problem(error.lineno, _words(error)))
+            return False
+        except RecursionError:
+            self._problems.append(lines.problem(1, _DEEP))
+            return False
+        for name, number in findings.names:
+            root, _, part = name.partition(".")
+            if root in OWN and part not in (OWN[root] or {""}):
+                hint = f"known: {', '.join(sorted(OWN[root]))}" if OWN[root] else ""
+                findings.problems.append((number, f'unknown name "{name}"', hint))
+        self._problems += [lines.problem(*problem) for problem in findings.problems]
+        self._takes.append((lines, findings))
+        return not findings.problems
+
+    def done(self, ref: str, locale: str) -> Compiled:
+        if self._problems:
+            raise BrokenTemplate(*dict.fromkeys(self._problems))
+        shown = frozenset(name for _, findings in self._takes for name in findings.always)
+        return Compiled(ref, locale, self._parts, tuple(self._takes), shown)
+
+
+def _compile(sandbox: Sandbox, source: str) -> Template:
+    tree: nodes.Template = prepared(sandbox.parse(tidied(source) if sandbox is TEXT else source))
+    code = sandbox.compile(tree)
+    return sandbox.template_class.from_code(sandbox, code, {})
+
+
+def _words(error: TemplateSyntaxError) -> str:
+    return (error.message or "this can't be read").rstrip(".")
