@@ -1,0 +1,145 @@
+"""What a channel is: it takes one finished message and says what became of it.
+
+A channel answers with a value, never with an exception, because the three answers lead to different lives of a message:
+accepted (done), refused (certainly not sent, so it may be tried again or given up) and in doubt (it may have been sent,
+so marketing is never repeated). Whoever can't be sure must say in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict
+
+# A message id goes into file names, headers and a provider's custom arguments: only these characters are safe in all.
+REF_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+class Content(Protocol):
+    """What was rendered: `subject`, `html` and `text` of a mail; `text` of an SMS; `title`, `body` and `url` of a
+    push."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def html(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a message comes from. `email` is empty for channels that need none."""
+
+    name: str
+    email: str = ""
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message, ready to go: to whom, from whom, with which content.
+
+    `ref` is our opaque message id: a repeat carries the same one. `to` is the address in the channel's own form (an
+    email address, an E.164 number, a device token). `at` is when it is sent, aware, by the clock that was handed in.
+    `unsubscribe_url` is set for everything but transactional messages. ValueError for a ref no file or header could
+    carry.
+    """
+
+    ref: str
+    channel: str
+    to: str
+    content: Content
+    sender: Sender
+    at: datetime
+    topic: str
+    to_name: str = ""
+    transactional: bool = False
+    unsubscribe_url: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.ref or len(self.ref) > 100 or not REF_CHARACTERS.issuperset(self.ref):
+            raise ValueError(f"{self.ref!r} can't be a message id: 1 to 100 letters, digits, - and _ only")
+        if self.at.tzinfo is None:
+            raise ValueError(f"{self.at!r} has no time zone, so it names no moment")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has taken it. `provider_id` is what the provider calls it."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It was certainly not sent. With `retry_after` it may be tried again after that long; without, never."""
+
+    reason: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Nobody knows whether it was sent: a timeout, a reset after bytes were written, a 5xx."""
+
+    reason: str
+
+
+Result = Accepted | Refused | InDoubt
+
+
+class ChannelOptions(BaseModel):
+    """What project.yaml may say about a channel besides its provider; each channel adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a channel may know of the machine it runs on.
+
+    `mail` is the directory for messages that go nowhere else. `secret(name)` and `setting(name)` read from the
+    environment or a mounted file, None if there is none: channels never read the environment themselves.
+    """
+
+    mail: Path
+    secret: Callable[[str], str | None] = lambda name: None
+    setting: Callable[[str], str | None] = lambda name: None
+
+
+class Channel(Protocol):
+    """A way to reach people, one file a provider. `carries` says which of email, sms and push it can take,
+    `Options` what project.yaml may say about it."""
+
+    carries: ClassVar[frozenset[str]]
+    idempotent: ClassVar[bool]
+    Options: ClassVar[type[ChannelOptions]]
+
+    @classmethod
+    def open(cls, options: ChannelOptions, surroundings: Surroundings) -> Self:
+        """A channel ready to send. Raises ConfigurationError when something it needs is missing."""
+        ...
+
+    def send(self, message: Outgoing) -> Result:
+        """Send one message. Safe to call from several threads; never raises for what a provider does."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class ConfigurationError(Exception):
+    """A channel can't be opened: a secret or a setting is missing or wrong. Nobody's message is at fault."""

@@ -1,0 +1,81 @@
+"""A SendGrid to talk to, and messages to send."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.channels.base import Outgoing, Sender
+
+AT = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a message says; the same attributes a rendered one has."""
+
+    subject: str = ""
+    html: str = ""
+    text: str = ""
+    title: str = ""
+    body: str = ""
+    url: str = ""
+
+
+MAIL = Words(subject="Karibu, Ամինա", html="<p>Habari, <b>Amina</b> – café</p>", text="Habari, Amina – café\n")
+SMS = Words(text="Karibu, Amina")
+PUSH = Words(title="Karibu", body="Look around", url="https://duka.example/shop")
+
+
+def outgoing(**changes: Any) -> Outgoing:
+    """A mail to Amina, but for the changes."""
+    given: dict[str, Any] = {
+        "ref": "msg-0000000001",
+        "channel": "email",
+        "to": "amina@shop.example",
+        "to_name": "Amina",
+        "content": MAIL,
+        "sender": Sender("Duka", "hello@duka.example"),
+        "at": AT,
+        "topic": "offers",
+        "unsubscribe_url": "https://mail.duka.example/u/token",
+    }
+    return Outgoing(**(given | changes))
+
+
+@dataclass(frozen=True)
+class FakeSendGrid:
+    """A running fake: where it listens, and its ledger."""
+
+    url: str
+    ledger: Path
+
+    def mode(self, name: str) -> None:
+        Path(f"{self.ledger}.mode").write_text(name)
+
+    def taken(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.ledger.read_text().splitlines()]
+
+
+@pytest.fixture
+def sendgrid(tmp_path: Path) -> Iterator[FakeSendGrid]:
+    """The fake SendGrid, in a process of its own."""
+    ledger = tmp_path / "sendgrid.jsonl"
+    script = Path(__file__).parent / "fake_sendgrid.py"
+    process = subprocess.Popen([sys.executable, str(script), str(ledger)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield FakeSendGrid(f"http://127.0.0.1:{int(process.stdout.readline())}", ledger)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
