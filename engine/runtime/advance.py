@@ -1,0 +1,191 @@
+"""Moving cohorts: one step of one version at a time, in chunks, each chunk its own commit.
+
+Nothing here remembers anything between chunks: run twice, run by two engines at once, or killed anywhere, what is due
+is found in the database again. A step reached in a pass is moved once; a way back goes on in the next pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+
+from engine.cohort.cohort import EXITED, Cohort
+from engine.cohort.program import Program
+from engine.cohort.scope import Scope
+from engine.cohort.step import Step
+from engine.store.database import Database
+from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
+from engine.store.types import Instant
+
+
+class Pace:
+    """How many enrolments a transaction moves.
+
+    SQLite has one writer: while events come in, none may hold it for more than some 25 ms, so chunks are small then.
+    When nobody came for a while they grow, because each chunk costs a commit and the making of its statements."""
+
+    SMALL, LARGE, AFTER = 500, 10_000, 40
+
+    def __init__(self, dialect: str) -> None:
+        self._fixed = dialect != "sqlite"
+        self._quiet = self.AFTER
+
+    def gives_way(self) -> None:
+        """An event has come in."""
+        self._quiet = 0
+
+    def chunk(self) -> int:
+        """The size of the next chunk."""
+        if self._fixed:
+            return self.LARGE
+        self._quiet += 1
+        return self.LARGE if self._quiet > self.AFTER else self.SMALL
+
+
+@dataclass
+class StepReport:
+    """What became of a step's cohort in one look: how many came, and how many went which way. `stopped` is by reason
+    code."""
+
+    step: str
+    came: int = 0
+    moved: int = 0
+    waiting: int = 0
+    queued: int = 0
+    sent: int = 0
+    ended: int = 0
+    stopped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: StepReport) -> None:
+        self.came += other.came
+        self.moved += other.moved
+        self.waiting += other.waiting
+        self.queued += other.queued
+        self.sent += other.sent
+        self.ended += other.ended
+        self.stopped.update(other.stopped)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the customers, by their hash: `of` parts, this one is `part`."""
+
+    part: int = 0
+    of: int = 1
+
+
+WHOLE = Shard()
+
+PROBES = 400
+"""Steps one statement asks for: SQLite puts at most 500 SELECTs together."""
+
+
+def steps_with_work(connection: Connection, programs: Sequence[Program], now: datetime) -> dict[int, list[str]]:
+    """For each version (by id) the steps that have a cohort or messages due, in graph order. Two seeks a step."""
+    probes = [_probe(program.version_id, step_id) for program in programs for step_id in program.graph.nodes]
+    found: dict[int, list[str]] = {}
+    for start in range(0, len(probes), PROBES):
+        some = union_all(*probes[start : start + PROBES])
+        for version_id, step_id in connection.execute(some, {"at": now}):
+            found.setdefault(version_id, []).append(step_id)
+    return found
+
+
+@cache
+def _probe(version_id: int, step_id: str) -> Select[int, str]:
+    at = bindparam("at", type_=Instant())
+    due = exists().where(
+        enrolment.c.version_id == version_id, enrolment.c.step == step_id, IN_JOURNEY, enrolment.c.due_at <= at
+    )
+    queued = exists().where(
+        message.c.version_id == version_id,
+        message.c.step == step_id,
+        message.c.state == "queued",
+        message.c.due_at <= at,
+        UNSETTLED,
+    )
+    return select(literal(version_id), literal(step_id)).where(or_(due, queued))
+
+
+def running(version_id: int) -> ColumnElement[bool]:
+    """Whether the version hasn't been stopped: asked again in every chunk, for a stop counts at once."""
+    version = journey_version.c
+    return exists().where(version.id == version_id, version.state != "stopped")
+
+
+def move_step(
+    database: Database,
+    program: Program,
+    step_id: str,
+    now: datetime,
+    pass_id: str,
+    shard: Shard = WHOLE,
+    pace: Pace | None = None,
+) -> StepReport:
+    """Move everybody who is due at this step, chunk by chunk. A chunk that fails is rolled back whole and raises."""
+    node = program.graph.nodes[step_id]
+    step = node.step
+    assert isinstance(step, Step)
+    scope = Scope(program, now)
+    judgement = step.judge(node, scope)
+    if program.exits_when:
+        leaves = scope.exits()
+        judgement = replace(
+            judgement,
+            verdict=case((leaves, EXITED), else_=judgement.verdict),
+            reason=case((leaves, "when"), else_=null() if judgement.reason is None else judgement.reason),
+        )
+    who = and_(
+        enrolment.c.version_id == program.version_id,
+        enrolment.c.step == step_id,
+        enrolment.c.due_at <= literal(now, Instant()),
+        running(program.version_id),
+    )
+    if shard.of > 1:
+        who = and_(who, customer.c.bucket % shard.of == shard.part)
+    pace = pace or Pace(database.dialect)
+    report = StepReport(step_id)
+    while True:
+        limit = pace.chunk()
+        with database.write() as connection:
+            cohort = Cohort.freeze(
+                connection, step=step_id, who=who, judgement=judgement, now=now, pass_id=pass_id, limit=limit
+            )
+            if cohort.size:
+                step.move(node, scope, cohort)
+                if program.exits_when:
+                    cohort.finish(EXITED, EXITED)
+                cohort.close()
+                _count(report, cohort, reasons=step.sends or bool(program.exits_when))
+        if cohort.size < limit:
+            return report
+
+
+def _count(report: StepReport, cohort: Cohort, *, reasons: bool) -> None:
+    report.came += cohort.size
+    report.moved += cohort.moved
+    report.waiting += cohort.stayed
+    report.queued += cohort.queued
+    report.ended += cohort.ended
+    if reasons:
+        for (verdict, reason), n in cohort.verdicts().items():
+            if reason is not None and verdict in ("not_sent", EXITED):
+                report.stopped[reason] += n

@@ -1,0 +1,212 @@
+"""One decision in words: what a step did with somebody, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from engine.cohort.cohort import entry_event
+from engine.cohort.program import Program
+from engine.language.graph import Node
+from engine.language.moments import duration_text
+from engine.runtime.conditions import Judged, judge_then
+from engine.runtime.words import Words, stopped
+from engine.segments.frame import Frame
+from engine.steps.branch import Branch
+from engine.steps.notify import Notify
+from engine.steps.send import Send
+from engine.steps.split import Split
+from engine.steps.wait import Wait
+from engine.steps.wait_for import WaitFor
+from engine.store.tables import customer, enrolment, event
+
+
+@dataclass(frozen=True)
+class Told:
+    """A decision in words. `aside`: it says nothing that the decision before it didn't."""
+
+    words: str
+    aside: bool = False
+
+
+def told(
+    connection: Connection,
+    program: Program | None,
+    way: Row[Any],
+    one: Row[Any],
+    message: Row[Any] | None,
+    until: datetime | None,
+    words: Words,
+) -> Told:
+    """What `one` (a decision, with its event's name) did in the enrolment `way`. `until`: when the stay ended or
+    will.
+    """
+    node = program.graph.nodes.get(one.step) if program is not None and one.step is not None else None
+    if one.kind == "enters":
+        return Told(_entered(connection, program, way, one, words))
+    if one.kind == "ends":
+        return Told(_ended(one, words))
+    if one.kind == "stays":
+        return Told(_stays(node, one, until, words))
+    if one.outcome == "goal":
+        return Told(f"went on at once: the goal's {one.event} came")
+    if node is None or program is None:
+        return Told(f"left {one.step}: {one.outcome}" + (f" ({one.reason})" if one.reason else ""))
+    return _moved(connection, program, node, way, one, message, words)
+
+
+def cause(program: Program | None, text: str, event_name: str | None) -> str:
+    """What let somebody in: `a purchase came`."""
+    kind, _, rest = text.partition(":")
+    enter: Any = None if program is None else program.journey.enter
+    if kind == "event":
+        return f"{event_name or 'an event'} came"
+    if kind == "join":
+        return f"they joined the segment {enter.segment}" if hasattr(enter, "segment") else "they joined the segment"
+    if kind == "date":
+        return f"{enter.date} came" if hasattr(enter, "date") else "the date came"
+    if kind == "schedule":
+        return f"the schedule went off ({rest.replace('T', ' ')})"
+    if kind == "start":
+        return "another journey sent them"
+    if kind == "manual":
+        return "somebody entered them by hand"
+    return text
+
+
+def _entered(connection: Connection, program: Program | None, way: Row[Any], one: Row[Any], words: Words) -> str:
+    why = cause(program, way.cause, one.event)
+    if one.outcome == "held_out":
+        share = "" if program is None else f" ({program.journey.holdout / 100:g}%)"
+        return f"entered, because {why}, and was held out{share}: is measured, and takes no step"
+    return f"entered, because {why}"
+
+
+def _ended(one: Row[Any], words: Words) -> str:
+    at = f" at {one.step}" if one.step else ""
+    reason = one.reason or ""
+    if one.outcome == "exited" and reason.startswith("event:"):
+        return f"left{at}: {reason.removeprefix('event:')} came"
+    if one.outcome == "exited":
+        seen = ", ".join(f"{name} was {value}" for name, value in (one.detail or {}).items())
+        return f"left{at}: a condition of exit became true" + (f" ({seen})" if seen else "")
+    if one.outcome == "restarted":
+        return f"ended{at}: started anew by the next entry"
+    if one.outcome == "stopped":
+        by = reason.removeprefix("journey:")
+        return f"ended{at}: stopped by " + (
+            "hand" if by == "manual" else f"the journey {by}" if by else "another journey"
+        )
+    if one.outcome == "goal":
+        return f"ended{at}: the goal was reached"
+    if one.outcome == "not_sent":
+        return f"ended{at}: the message was not sent ({stopped(reason or None, '', '')})"
+    if one.outcome == "missed":
+        return f"ended{at}: the moment to wait for has gone by, or there is none"
+    return f"ended: {one.outcome}"
+
+
+def _stays(node: Node | None, one: Row[Any], until: datetime | None, words: Words) -> str:
+    end = f", until {words.time(until)}" if until is not None else ""
+    if node is not None and isinstance(node.step, WaitFor):
+        awaited = node.step.wait_for
+        return f"waits for {awaited.event}, {duration_text(awaited.within)} at most{end}"
+    if node is not None and isinstance(node.step, Wait):
+        return f"waits {node.step.wait}{end}"
+    return f"{one.outcome}{end}"
+
+
+def _moved(
+    connection: Connection,
+    program: Program,
+    node: Node,
+    way: Row[Any],
+    one: Row[Any],
+    message: Row[Any] | None,
+    words: Words,
+) -> Told:
+    step = node.step
+    if isinstance(step, Send):
+        return Told(_sent(step, program, one, message))
+    if isinstance(step, Wait):
+        return Told("the wait is over", aside=True)
+    if isinstance(step, WaitFor):
+        heard = f"{one.event} came" if one.event is not None else f"no {step.wait_for.event} came"
+        when = f" at {words.time(one.occurred_at)}" if one.event is not None else ""
+        return Told(f"{heard}{when}")
+    if isinstance(step, Split):
+        return Told(f"drew {one.outcome}")
+    if isinstance(step, Branch):
+        return Told(_branched(connection, program, step, node, way, one, words))
+    if isinstance(step, Notify):
+        return Told(f"told {step.notify.to}: {step.notify.text}")
+    return Told(_did(node))
+
+
+def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None) -> str:
+    template = message.template if message is not None else step.send
+    channel = template.partition("/")[0]
+    if one.outcome == "sent":
+        instead = f" instead of {step.send}" if template != step.send else ""
+        return f"sent {template}{instead}"
+    if one.outcome == "in_doubt":
+        return f"{template} is in doubt: nobody can say whether the provider took it, so it is not sent again"
+    why = stopped(one.reason, channel, program.journey.topic or "")
+    return f"{template} was not sent: {why}"
+
+
+def _branched(
+    connection: Connection, program: Program, step: Branch, node: Node, way: Row[Any], one: Row[Any], words: Words
+) -> str:
+    """Which arm, and of each arm before it why it wasn't."""
+    because = []
+    for label, arm in zip(node.arms, step.branch, strict=False):
+        if arm.if_ is None:
+            break
+        judged = seen_then(connection, program, arm.if_, one.detail or {}, way.id, one.at)
+        if label == one.outcome:
+            if judged is not None:
+                because.append(words.parts(judged.parts, one.at, past=True))
+            break
+        if judged is not None:
+            because.append(words.parts(judged.false, one.at, past=True))
+    took = "took else" if one.outcome == "else" else f"took the arm {one.outcome}"
+    return took + (f", since {'; '.join(because)}" if because else "")
+
+
+def seen_then(
+    connection: Connection, program: Program, text: str, recorded: dict[str, Any], enrolment_id: int, at: datetime
+) -> Judged | None:
+    """A condition of a step as the recorded values make it."""
+    typed = program.parsed(text, program.names, True)
+    frame = Frame(
+        customer=customer,
+        now=at,
+        zone=program.project.brand.timezone,
+        entry=entry_event,
+        enrolment=enrolment,
+    )
+    source = enrolment.join(customer, customer.c.id == enrolment.c.customer_id).outerjoin(
+        entry_event, entry_event.c.id == enrolment.c.event_id
+    )
+    return judge_then(connection, typed, text, recorded, frame, source, enrolment.c.id == enrolment_id)
+
+
+def _did(node: Node) -> str:
+    """A step that does one thing, in the words it was written in."""
+    value = getattr(node.step, node.type, None)
+    shown = getattr(value, "model_dump", None)
+    if shown is not None:
+        value = shown(by_alias=True, exclude_none=True)
+    if isinstance(value, dict):
+        parts = (f"{name}: {duration_text(v) if hasattr(v, 'total_seconds') else v}" for name, v in value.items())
+        value = "{" + ", ".join(parts) + "}"
+    return f"{node.type}: {value}" if value is not None else node.type
+
+
+def event_row(connection: Connection, event_id: int) -> Row[Any] | None:
+    """The event of this id."""
+    return connection.execute(select(event).where(event.c.id == event_id)).first()

@@ -1,0 +1,194 @@
+"""The door: what a shop says of customers and events, in the form it is kept in.
+
+Types are those of project.yaml. A property of another type than declared is kept as it was sent, and told as a problem:
+expressions don't see it, and the event isn't lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from engine.language.errors import Wrong, did_you_mean
+from engine.language.project import Project
+from engine.language.types import Type
+from engine.language.values import stored
+from engine.language.vocabulary import Vocabulary
+from engine.runtime.profile import Consented, Profile
+from engine.store import zones
+
+TEXTS = ("first_name", "last_name", "locale", "country")
+
+
+@dataclass
+class Problems:
+    """What is wrong with what came, by name; the rest was taken."""
+
+    found: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, message: str) -> None:
+        self.found.setdefault(name, message)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Reads customers and events for one project. `secret` keys the hashes of addresses."""
+
+    project: Project
+    vocabulary: Vocabulary
+    secret: str
+
+    def address_hash(self, channel: str, address: str) -> str:
+        """The keyed hash of an address: what a suppression is kept under."""
+        return hmac.new(self.secret.encode(), f"{channel}\0{address}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+        """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
+        known = self.vocabulary.events.get(event)
+        kept = {
+            name: self._stored(name, value, None if known is None else known.properties.get(name), problems)
+            for name, value in given.items()
+            if value is not None
+        }
+        return {name: value for name, value in kept.items() if value is not None}
+
+    def profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
+        """A customer as the shop describes them. `consent`: ["email/offers", …] or {"email/offers": true}; `tags`: a
+        list."""
+        columns: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
+        consents: tuple[Consented, ...] = ()
+        tags: tuple[str, ...] = ()
+        created: datetime | None = None
+        for name, value in given.items():
+            if name in ("id", "external_id"):
+                continue
+            if name == "email":
+                columns |= self._email(value, problems)
+            elif name == "phone":
+                columns |= self._phone(value, given.get("country"), problems)
+            elif name == "push_token":
+                token = None if value is None else str(value)
+                columns |= {"push_token": token, "push_hash": token and self.address_hash("push", token)}
+            elif name == "birthday":
+                columns |= _birthday(value, problems)
+            elif name == "timezone":
+                columns["timezone"] = _timezone(value, problems)
+            elif name in TEXTS:
+                columns[name] = None if value is None else str(value)
+            elif name == "consent":
+                consents = _consents(value, problems)
+            elif name == "tags":
+                tags = tuple(str(tag) for tag in value) if isinstance(value, list | tuple) else (str(value),)
+            elif name == "created":
+                created = _moment(value, problems)
+            elif name in self.vocabulary.attributes:
+                attributes[name] = self._attribute(name, value, problems)
+            else:
+                problems.add(name, f'customers have no "{name}"' + _hint(did_you_mean(name, self.vocabulary.customer)))
+        return Profile(columns, attributes, consents, tags, (), created)
+
+    def _attribute(self, name: str, value: Any, problems: Problems) -> Any:
+        return None if value is None else self._stored(name, value, self.vocabulary.attributes[name], problems)
+
+    def _stored(self, name: str, value: Any, type_: Type | None, problems: Problems) -> Any:
+        if not _can_be_kept(value):
+            problems.add(name, "U+0000, half a character or a number beyond 64 bits can't be kept; it is left out")
+            return None
+        if type_ is None:
+            return value
+        try:
+            return stored(value, type_, self.vocabulary.digits, self.vocabulary.timezone)
+        except Wrong as wrong:
+            problems.add(name, wrong.message)
+            return value
+
+    def _email(self, value: Any, problems: Problems) -> dict[str, Any]:
+        if value is None:
+            return {"email": None, "email_hash": None}
+        try:
+            address = validate_email(str(value), check_deliverability=False, test_environment=True).normalized
+        except EmailNotValidError:
+            problems.add("email", "this is no e-mail address")
+            return {"email": str(value), "email_hash": None}
+        return {"email": address, "email_hash": self.address_hash("email", address.lower())}
+
+    def _phone(self, value: Any, country: Any, problems: Problems) -> dict[str, Any]:
+        if value is None:
+            return {"phone": None, "phone_hash": None}
+        try:
+            number = phonenumbers.parse(str(value), str(country) if country else None)
+            if phonenumbers.is_possible_number(number):
+                written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+                return {"phone": written, "phone_hash": self.address_hash("phone", written)}
+        except phonenumbers.NumberParseException:
+            pass
+        problems.add("phone", "this is no phone number; write it with its country, like +254712345678")
+        return {"phone": str(value), "phone_hash": None}
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Whether both databases can keep a value as JSON: one that they refuse would fail all that came with it."""
+    try:
+        return b"\\u0000" not in orjson.dumps(value)
+    except TypeError:
+        return False
+
+
+def _hint(hint: str | None) -> str:
+    return f" ({hint})" if hint else ""
+
+
+def _timezone(value: Any, problems: Problems) -> str | None:
+    if value is None or (isinstance(value, str) and value in zones.names()):
+        return value
+    problems.add("timezone", "there is no such time zone; write one like Africa/Nairobi")
+    return None
+
+
+def _birthday(value: Any, problems: Problems) -> dict[str, Any]:
+    """`1990-03-08`, or `--03-08` and `03-08` where the year isn't known."""
+    if value is None:
+        return {"birth_month": None, "birth_day": None, "birth_year": None}
+    text = value.isoformat() if isinstance(value, date) else str(value).strip()
+    year, _, rest = (
+        text.partition("-") if not text.startswith("--") and text.count("-") == 2 else ("", "", text.lstrip("-"))
+    )
+    try:
+        month, day = (int(part) for part in rest.split("-"))
+        date(int(year) if year else 2000, month, day)
+    except (ValueError, OverflowError):
+        problems.add("birthday", "this is no birthday; write 1990-03-08, or 03-08 without the year")
+        return {}
+    return {"birth_month": month, "birth_day": day, "birth_year": int(year) if year else None}
+
+
+def _consents(value: Any, problems: Problems) -> tuple[Consented, ...]:
+    pairs = value.items() if isinstance(value, Mapping) else [(one, True) for one in value or ()]
+    found = []
+    for name, state in pairs:
+        channel, slash, topic = str(name).partition("/")
+        if not slash or not channel or not topic:
+            problems.add("consent", f'"{name}" names no channel and topic; write email/offers')
+            continue
+        found.append(Consented(channel, topic, "on" if state in (True, "on", "true", "yes") else "off"))
+    return tuple(found)
+
+
+def _moment(value: Any, problems: Problems) -> datetime | None:
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if moment.tzinfo is not None:
+            return moment
+    except ValueError:
+        pass
+    problems.add("created", "this is no time with a zone; write it like 2026-12-24T18:00:00+03:00")
+    return None

@@ -1,0 +1,239 @@
+"""The way in for events.
+
+Law 3: an accepted event has found its journeys. The event, its counts, the entries it causes and the waits it ends
+commit together. There is no id cursor over events: on PostgreSQL a row that commits late would be skipped for good. The
+live enrolments of the customers are locked, in id order, before anything is matched: otherwise a move to "listening"
+and the event it listens for could pass each other. Each journey's matching stands in a savepoint: a poison journey
+parks (event, journey) for another try and costs nobody their event.
+
+One event a customer a round: the second of two in one batch is judged after the first has been applied.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, MetaData, Table, Text, and_, bindparam, case, insert, literal, select
+
+from engine.cohort.program import Program
+from engine.language.values import LARGEST_MONEY
+from engine.runtime import matching
+from engine.runtime.profile import Profile, Writer
+from engine.store.failures import deadlocked
+from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
+from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
+from engine.store.types import id_type
+
+log = logging.getLogger("karibu.ingest")
+
+BATCH = 1000
+"""Events a transaction, at most: on SQLite nobody else writes meanwhile."""
+
+arrived = Table(
+    "arrived",
+    MetaData(),
+    Column("event_id", id_type(), primary_key=True, autoincrement=False),
+    Column("customer_id", id_type()),
+    Column("name", Text),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An event as it came: who (external id), what, when it happened, and what was said of the customer with it.
+
+    `properties` are already typed (money in minor units). (source, key) names the event: sent again, it counts once."""
+
+    customer: str
+    name: str
+    key: str
+    occurred_at: datetime
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    profile: Profile | None = None
+    source: str = "api"
+
+
+@dataclass
+class Receipt:
+    """What became of a batch: how many were new, how many had come before, and the versions that have work now."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    parked: int = 0
+    wakes: set[int] = field(default_factory=set)
+
+
+def ingest(
+    connection: Connection,
+    programs: Sequence[Program],
+    worth: Mapping[str, str],
+    batch: Sequence[Incoming],
+    now: datetime,
+    *,
+    live: bool = True,
+) -> Receipt:
+    """Accept these events in the caller's transaction. `worth`: each event's value property, which the tally sums.
+
+    Not `live` (imported history): counts move, nobody enters."""
+    receipt = Receipt()
+    writer = Writer(connection, now)
+    ids = writer.customers({incoming.customer for incoming in batch})
+    in_flight = _lock(connection, ids.values()) if live else set()
+    for chunk in _rounds(batch):
+        fresh = _insert(connection, chunk, ids, now)
+        for one in sorted(fresh, key=lambda one: one.customer_id):  # in the order of their locks
+            if one.incoming.profile is not None:
+                writer.apply(one.customer_id, _dated(one.incoming.profile, min(one.incoming.occurred_at, now)))
+        writer.flush()
+        receipt.accepted += len(fresh)
+        receipt.duplicates += len(chunk) - len(fresh)
+        if fresh:
+            _count(connection, fresh, worth)
+            _touch(connection, fresh)
+        if fresh and live:
+            _match(connection, programs, fresh, in_flight, now, receipt)
+    return receipt
+
+
+def _rounds(batch: Sequence[Incoming]) -> Iterator[list[Incoming]]:
+    waiting = sorted(batch, key=lambda incoming: incoming.occurred_at)
+    while waiting:
+        seen: set[str] = set()
+        this: list[Incoming] = []
+        later: list[Incoming] = []
+        for incoming in waiting:
+            (later if incoming.customer in seen else this).append(incoming)
+            seen.add(incoming.customer)
+        yield this
+        waiting = later
+
+
+def _dated(profile: Profile, at: datetime) -> Profile:
+    """What came with an event was said when it happened: an opt-out that came in between stands."""
+    return replace(profile, consents=tuple(replace(said, at=said.at or at) for said in profile.consents))
+
+
+def _lock(connection: Connection, customers: Iterable[int]) -> set[int]:
+    """Lock the live enrolments of these customers; the versions they are in."""
+    rows = (
+        select(enrolment.c.id, enrolment.c.version_id)
+        .where(enrolment.c.customer_id.in_(bindparam("ids", expanding=True)), IN_JOURNEY)
+        .order_by(enrolment.c.id)
+        .with_for_update()
+    )
+    return {version for _, version in connection.execute(rows, {"ids": sorted(customers)})}
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    event_id: int
+    customer_id: int
+    incoming: Incoming
+
+
+def _insert(connection: Connection, chunk: Sequence[Incoming], ids: Mapping[str, int], now: datetime) -> list[_Fresh]:
+    rows = [
+        {
+            "source": incoming.source,
+            "key": incoming.key,
+            "customer_id": ids[incoming.customer],
+            "name": incoming.name,
+            "occurred_at": incoming.occurred_at,
+            "received_at": now,
+            "properties": dict(incoming.properties),
+        }
+        for incoming in chunk
+    ]
+    statement = insert_ignore(connection, event).returning(event.c.id, event.c.source, event.c.key)
+    new = {(source, key): event_id for event_id, source, key in connection.execute(statement, rows)}
+    fresh = []
+    for incoming in chunk:  # a key twice in one chunk is one event
+        event_id = new.pop((incoming.source, incoming.key), None)
+        if event_id is not None:
+            fresh.append(_Fresh(event_id, ids[incoming.customer], incoming))
+    return sorted(fresh, key=lambda one: one.event_id)
+
+
+def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, str]) -> None:
+    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    for one in fresh:
+        at, name = one.incoming.occurred_at, one.incoming.name
+        amount = one.incoming.properties.get(worth.get(name, ""))
+        counts = isinstance(amount, int) and not isinstance(amount, bool) and abs(amount) <= LARGEST_MONEY
+        total = amount if counts else 0  # what is no amount was kept as it was sent
+        key = (one.customer_id, name)
+        rows[key] = {
+            "customer_id": one.customer_id,
+            "name": name,
+            "count": 1,
+            "total": total,
+            "first_at": at,
+            "last_at": at,
+        }
+    add = insert_into(connection, tally)
+    new = add.excluded
+    add = add.on_conflict_do_update(
+        index_elements=["customer_id", "name"],
+        set_={
+            "count": tally.c.count + new.count,
+            "total": tally.c.total + new.total,
+            "first_at": case((new.first_at < tally.c.first_at, new.first_at), else_=tally.c.first_at),
+            "last_at": case((new.last_at > tally.c.last_at, new.last_at), else_=tally.c.last_at),
+        },
+    )
+    connection.execute(add, [rows[key] for key in sorted(rows)])
+
+
+def _touch(connection: Connection, fresh: Sequence[_Fresh]) -> None:
+    ids = sorted({one.customer_id for one in fresh})
+    connection.execute(insert_touched(connection), [{"customer_id": id} for id in ids])
+
+
+def _match(
+    connection: Connection,
+    programs: Sequence[Program],
+    fresh: Sequence[_Fresh],
+    in_flight: set[int],
+    now: datetime,
+    receipt: Receipt,
+) -> None:
+    scratch(connection, arrived)
+    rows = [{"event_id": one.event_id, "customer_id": one.customer_id, "name": one.incoming.name} for one in fresh]
+    connection.execute(insert(arrived), rows)
+    names = {one.incoming.name for one in fresh}
+    for program in programs:
+        inside = program.version_id in in_flight
+        if not matching.concerns(program, names, inside):
+            continue
+        try:
+            with connection.begin_nested():
+                if matching.match(connection, program, arrived, names, now, inside=inside):
+                    receipt.wakes.add(program.version_id)
+                    in_flight.add(program.version_id)
+        except Exception as error:  # whatever a journey does wrong, it costs nobody their event
+            if deadlocked(error):
+                raise
+            receipt.parked += _park(connection, program, names, error, now)
+
+
+def _park(connection: Connection, program: Program, names: set[str], error: Exception, now: datetime) -> int:
+    """Keep (event, journey) for another try. The error's class is kept, not its text: that may hold a person's data."""
+    log.error("journey %s could not be matched with an event: %s", program.name, type(error).__name__)
+    rows = select(
+        literal(program.name),
+        arrived.c.event_id,
+        literal(type(error).__name__),
+        literal(now, parked.c.at.type),
+        literal(1),
+    ).where(and_(arrived.c.name.in_(sorted(names & matching.names_of(program)))))
+    columns = ["journey", "event_id", "error", "at", "attempts"]
+    written = connection.execute(
+        insert_ignore(connection, parked).from_select(columns, rows), execution_options=COUNTED
+    )
+    return written.rowcount

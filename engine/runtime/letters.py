@@ -1,0 +1,177 @@
+"""What a batch of messages needs to be rendered, read in one go: addresses, values, and what the gate says now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+
+from engine.cohort.cohort import entry_event
+from engine.cohort.filled import expressions, fill
+from engine.cohort.gate import ADDRESS, TEAM, stop_reason
+from engine.cohort.program import Program
+from engine.cohort.scope import Scope
+from engine.rendering.renderer import Renderer
+from engine.rendering.values import BrokenTemplate, Rendered
+from engine.runtime.values import computed, customer_values, event_values
+from engine.steps.notify import Notify
+from engine.steps.send import Send
+from engine.store.tables import customer, decision, enrolment, event, message
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A claimed message with all that rendering it takes. `stop`: why it may not go after all."""
+
+    message_id: int
+    fence: int
+    attempts: int
+    ref: str
+    route: str
+    channel: str
+    template: str
+    topic: str
+    journey: str
+    step: str
+    external_id: str
+    address: str
+    name: str
+    locale: str | None
+    stop: str | None
+    values: dict[str, Any]
+
+
+def load(
+    connection: Connection, program: Program, step_id: str, ids: Sequence[int], now: datetime, renderer: Renderer
+) -> list[Letter]:
+    """The letters of these claimed messages of one step, in order."""
+    scope = Scope(program, now)
+    routes = connection.execute(
+        select(message.c.channel, message.c.template).where(message.c.id.in_(ids)).distinct()
+    ).all()
+    found = []
+    for channel, template in sorted(routes):
+        found += _of_one_template(connection, scope, step_id, ids, channel, template, renderer)
+    return sorted(found, key=lambda letter: letter.message_id)
+
+
+def _of_one_template(
+    connection: Connection,
+    scope: Scope,
+    step_id: str,
+    ids: Sequence[int],
+    channel: str,
+    template: str,
+    renderer: Renderer,
+) -> list[Letter]:
+    program = scope.program
+    step = program.graph.nodes[step_id].step
+    filled = dict(step.with_) if isinstance(step, Send) else {}
+    if isinstance(step, Notify):
+        filled = {"text": step.notify.text}
+    calls = () if channel == TEAM else _calls(renderer, template)
+    texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
+    columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
+    left = or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit)
+    when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
+    stop = stop_reason(channel, program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+    rows = connection.execute(
+        select(
+            message.c.id.label("message_id"),
+            message.c.fence,
+            message.c.attempts,
+            message.c.enrolment_id,
+            message.c.visit,
+            message.c.route,
+            message.c.topic,
+            stop.label("stop"),
+            *(column for column in customer.c if column.name != "id"),
+            entry_event.c.properties.label("entry_properties"),
+            *columns,
+        )
+        .select_from(
+            message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
+            .join(customer, customer.c.id == message.c.customer_id)
+            .outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
+        )
+        .where(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
+    ).all()
+    heard = _heard(connection, program, [row.enrolment_id for row in rows])
+    letters = []
+    for row in rows:
+        results = {
+            text: computed(row._mapping[f"x_{n}"], scope.typed(text).type, program.vocabulary)
+            for n, text in enumerate(texts)
+        }
+        values: dict[str, Any] = {
+            "customer": customer_values(row, program.vocabulary),
+            "entry": event_values(row.entry_properties, program.names.entry, program.vocabulary),
+            "with": {name: fill(text, results) for name, text in filled.items()},
+            "_calls": {text: results[text] for text in calls},
+            **heard.get(row.enrolment_id, {}),
+        }
+        letters.append(
+            Letter(
+                message_id=row.message_id,
+                fence=row.fence,
+                attempts=row.attempts,
+                ref=reference(row.enrolment_id, row.visit, row.route),
+                route=row.route,
+                channel=channel,
+                template=template,
+                topic=row.topic,
+                journey=program.name,
+                step=step_id,
+                external_id=row.external_id,
+                address="" if channel == TEAM else row._mapping[ADDRESS[channel][0].name] or "",
+                name=" ".join(filter(None, (row.first_name, row.last_name))),
+                locale=row.locale,
+                stop=row.stop,
+                values=values,
+            )
+        )
+    return letters
+
+
+def reference(enrolment_id: int, visit: int, route: str) -> str:
+    """The message's id outside: the same for the same message in any rerun, and nothing of the customer's."""
+    return f"{enrolment_id}-{visit}" + ("" if route == "primary" else f"-{route}")
+
+
+def notice(letter: Letter) -> Rendered:
+    """What the team gets: the text, under the journey's name."""
+    text = str(letter.values["with"].get("text") or "")
+    return Rendered(
+        channel="email", subject=f"{letter.journey}: {text.splitlines()[0][:80] if text else ''}", text=text
+    )
+
+
+def _calls(renderer: Renderer, template: str) -> tuple[str, ...]:
+    try:
+        return renderer.needs(template).calls
+    except BrokenTemplate:
+        return ()  # rendering says what is wrong, message by message
+
+
+def _heard(connection: Connection, program: Program, enrolments: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """`<id>.*`: for each enrolment the events its wait_for steps heard, the latest of each step."""
+    if not program.names.results:
+        return {}
+    rows = connection.execute(
+        select(decision.c.enrolment_id, decision.c.step, event.c.properties)
+        .join(event, event.c.id == decision.c.event_id)
+        .where(
+            decision.c.enrolment_id.in_(list(enrolments)),
+            decision.c.kind == "moves",
+            decision.c.step.in_(list(program.names.results)),
+        )
+        .order_by(decision.c.enrolment_id, decision.c.visit)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for enrolment_id, step, properties in rows:
+        values = event_values(properties, program.names.results[step], program.vocabulary)
+        found.setdefault(enrolment_id, {})[step] = values
+    return found

@@ -1,0 +1,191 @@
+"""What an event means to one journey: exits, goals, ended waits, entries, in this order.
+
+An exit wins over a wait for the same event, and an event never exits the enrolment it causes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, exists, func, literal, or_, select, update
+
+from engine.cohort.cohort import EXITED, Cohort, Judgement, entry_event, with_people
+from engine.cohort.onward import Onward
+from engine.cohort.program import Program
+from engine.cohort.scope import Scope
+from engine.runtime.entry import enter
+from engine.store.scratch import insert_ignore
+from engine.store.tables import enrolment, event, goal_reached
+from engine.store.types import Instant, span
+from triggers.event import EventTrigger
+
+REACHED = "goal"
+
+
+def names_of(program: Program) -> set[str]:
+    """The events this journey does something with."""
+    return {*program.exit_events, *program.goal_events, *program.awaited, *program.enter_events}
+
+
+def concerns(program: Program, names: set[str], inside: bool) -> bool:
+    """Whether events of these names can mean anything to the journey. `inside`: some of the customers are in it."""
+    if inside and (program.exits_when or names & {*program.exit_events, *program.awaited}):
+        return True
+    return bool(names & {*program.goal_events, *program.enter_events})
+
+
+def match(
+    connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime, *, inside: bool
+) -> bool:
+    """Match the events in `arrived` (at most one a customer). True when the version has work now."""
+    work = False
+    if inside:
+        exit_by_event(connection, program, arrived, names, now)
+        exit_when(connection, program, arrived, now)
+    if names & program.goal_events:
+        work |= reach_goals(connection, program, arrived, now)
+    if inside:
+        for name in sorted(names & program.awaited.keys()):
+            work |= end_waits(connection, program, arrived, name, now)
+    rule = program.journey.enter
+    if program.takes_entries and isinstance(rule, EventTrigger) and names & program.enter_events:
+        named = rule.named(Scope(program, now, at_the_door=True), arrived)
+        work |= enter(connection, program, named, now).entered > 0
+    return work
+
+
+def exit_by_event(connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime) -> None:
+    for rule in program.journey.exit:
+        if rule.event is None or rule.event not in names:
+            continue
+        who = and_(
+            _of(program),
+            event.c.name == rule.event,
+            event.c.occurred_at >= _since(),
+            enrolment.c.event_id.is_distinct_from(event.c.id),
+        )
+        if rule.where is not None:
+            who = and_(who, Scope(program, now).condition(rule.where, event=(rule.event, event)))
+        cohort = Cohort.freeze(
+            connection,
+            step=None,
+            who=who,
+            judgement=Judgement(literal(EXITED), literal(f"event:{rule.event}"), event_id=event.c.id),
+            now=now,
+            pass_id="event",
+            first=(_events(arrived), _inside(program, arrived)),
+            wait=True,
+        )
+        cohort.finish(EXITED, EXITED)
+
+
+def exit_when(connection: Connection, program: Program, people: FromClause, now: datetime) -> None:
+    """End the journey for those of `people` (a row of customer_id each) for whom an exit's condition is true now."""
+    if not program.exits_when:
+        return
+    scope = Scope(program, now)
+    cohort = Cohort.freeze(
+        connection,
+        step=None,
+        who=and_(_of(program), scope.exits()),
+        judgement=Judgement(literal(EXITED), literal("when"), detail=scope.seen(*program.exits_when)),
+        now=now,
+        pass_id="event",
+        first=(people, _inside(program, people)),
+        wait=True,
+    )
+    cohort.finish(EXITED, EXITED)
+
+
+def reach_goals(connection: Connection, program: Program, arrived: Table, now: datetime) -> bool:
+    """Record the goal of those who reach it within their window, once; then exit or jump where the goal says so."""
+    goal = program.journey.goal
+    assert goal is not None
+    scope = Scope(program, now)
+    mine = and_(
+        _of(program),
+        event.c.name == goal.event,
+        event.c.occurred_at >= _since(),
+        event.c.occurred_at <= _since() + literal(span(goal.within)),
+    )
+    if goal.where is not None:
+        mine = and_(mine, scope.condition(goal.where, event=(goal.event, event)))
+    source = with_people(Onward(_events(arrived), enrolment, _inside(program, arrived)))
+    value = literal(None) if goal.value is None else scope.number(goal.value, event=(goal.event, event))
+    not_cause = enrolment.c.event_id.is_distinct_from(event.c.id)
+    rows = (
+        select(enrolment.c.id, event.c.id.label("event_id"), event.c.occurred_at, value)
+        .select_from(source)
+        .where(mine, not_cause)
+    )
+    insert = insert_ignore(connection, goal_reached)
+    connection.execute(insert.from_select(["enrolment_id", "event_id", "at", "value"], rows))
+    if goal.on_reach is None and goal.jump is None:
+        return False
+    jump = goal.jump
+    reached = exists().where(goal_reached.c.enrolment_id == enrolment.c.id, goal_reached.c.event_id == event.c.id)
+    cohort = Cohort.freeze(
+        connection,
+        step=None,
+        who=and_(mine, not_cause, reached),
+        judgement=Judgement(literal(REACHED), literal(f"event:{goal.event}"), event_id=event.c.id),
+        now=now,
+        pass_id="event",
+        first=(_events(arrived), _inside(program, arrived)),
+        wait=True,
+    )
+    if jump is None:
+        cohort.finish(REACHED, REACHED)
+    else:
+        cohort.move({REACHED: jump})
+    return bool(cohort.size and jump)
+
+
+def end_waits(connection: Connection, program: Program, arrived: Table, name: str, now: datetime) -> bool:
+    """Those who listen for this event are ready again. Their step judges it: it looks at the event index, here as at
+    its limit."""
+    scope = Scope(program, now)
+    at_steps = []
+    for node in program.awaited[name]:
+        awaits = node.step.awaits()
+        assert awaits is not None
+        at = enrolment.c.step == node.id
+        if awaits.where is not None:
+            at = and_(at, scope.condition(awaits.where, event=(name, event)))
+        at_steps.append(at)
+    source = with_people(Onward(_events(arrived), enrolment, _inside(program, arrived)))
+    heard = (
+        select(enrolment.c.id)
+        .select_from(source)
+        .where(
+            _of(program),
+            enrolment.c.state == "listening",
+            event.c.name == name,
+            event.c.occurred_at >= enrolment.c.moved_at,
+            or_(*at_steps),
+        )
+    )
+    statement = update(enrolment).where(enrolment.c.id.in_(heard)).values(state="ready", due_at=now)
+    return connection.execute(statement).rowcount > 0
+
+
+def _since() -> ColumnElement[Any]:
+    """From when on events belong to an enrolment: since the event that let it in happened. The engine's own clock is
+    ahead of that by as long as the event was on its way, and what happened meanwhile counts."""
+    return func.coalesce(entry_event.c.occurred_at, enrolment.c.entered_at, type_=Instant())
+
+
+def _events(arrived: Table) -> FromClause:
+    """The events of the batch."""
+    return Onward(arrived, event, event.c.id == arrived.c.event_id)
+
+
+def _of(program: Program) -> ColumnElement[bool]:
+    """Of this version. The sum keeps SQLite from the version's index, which holds everybody, for the sake of a few."""
+    return enrolment.c.version_id + 0 == program.version_id
+
+
+def _inside(program: Program, people: FromClause) -> ColumnElement[bool]:
+    """How the enrolments of these customers in this journey join them: by the index of customer and journey."""
+    return and_(enrolment.c.customer_id == people.c.customer_id, enrolment.c.journey == program.name)

@@ -1,0 +1,96 @@
+"""Attacks on sending: a stop in the middle, two engines with one message, messages that can't be made."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.channels.base import Outgoing, Result
+from engine.runtime import delivery, versions
+from engine.runtime.advance import StepReport, move_step
+from engine.runtime.ingest import Incoming
+from engine.store.database import Database
+from tests.engine.shop import Shop, Sink, person
+
+SEND = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/hello\n  - wait: 1d\n"}
+
+
+class Meddling(Sink):
+    """Does something of the test's before it takes its first message."""
+
+    def __init__(self, meddle: Any) -> None:
+        super().__init__()
+        self.meddle = meddle
+
+    def send(self, message: Outgoing) -> Result:
+        with self._lock:
+            meddle, self.meddle = self.meddle, None
+            if meddle is not None:
+                meddle()
+        return super().send(message)
+
+
+def many(shop: Shop, count: int) -> None:
+    names = [f"c{n}" for n in range(count)]
+    shop.runtime.ingest(
+        [Incoming(name, "purchase", name, shop.clock.now(), {"total": 1}, person(name)) for name in names]
+    )
+
+
+def test_a_stop_while_messages_go_out_holds_the_batches_after_this_one(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, SEND)
+    many(shop, 600)
+
+    def stop() -> None:
+        with database.write() as connection:
+            versions.stop(connection, "hi")
+
+    sink = Meddling(stop)
+    shop.runtime.post.channels["email"] = sink  # type: ignore[index]
+    shop.runtime.advance()
+    assert len(sink.sent) <= delivery.BATCH
+    assert shop.runtime.advance() == []
+    shop.runtime.publish()
+    shop.settle()
+    assert len(sink.sent) == len({message.to for message in sink.sent}) == 600
+
+
+def test_an_engine_that_slept_over_its_claim_takes_nothing_from_who_took_it_over(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = Shop.of(tmp_path, database, SEND)
+    many(shop, 3)
+    runtime = shop.runtime
+    (program,) = runtime.programs().values()
+    move_step(database, program, "send_1", shop.clock.now(), "p")
+    claim = (database, program, "send_1")
+    slept, _ = delivery._claim(*claim, shop.clock.now(), runtime.post, "p", StepReport("send_1"))
+    shop.clock.advance_to(shop.clock.now() + timedelta(minutes=6))
+    assert runtime.recover()["queued"] == 3
+    awake, _ = delivery._claim(*claim, shop.clock.now(), runtime.post, "q", StepReport("send_1"))
+    delivery._dispatch(*claim, slept, shop.clock, runtime.post, "p", StepReport("send_1"))
+    assert shop.sink.sent == []
+    delivery._dispatch(*claim, awake, shop.clock, runtime.post, "q", StepReport("send_1"))
+    assert len(shop.sink.sent) == 3
+    assert shop.rows("SELECT DISTINCT state FROM message") == [("accepted",)]
+    assert shop.rows("SELECT DISTINCT step FROM enrolment") == [("wait_1",)]
+
+
+def test_a_message_that_cannot_be_made_costs_the_others_of_its_batch_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = Shop.of(tmp_path, database, SEND)
+    real = shop.runtime.post.unsubscribe
+
+    def breaks_for_one(subscription: Any) -> str:
+        if subscription.customer == "c1":
+            raise ZeroDivisionError
+        return real(subscription)
+
+    object.__setattr__(shop.runtime.post, "unsubscribe", breaks_for_one)
+    many(shop, 3)
+    shop.settle()
+    assert sorted(message.to for message in shop.sink.sent) == ["c0@shop.example", "c2@shop.example"]
+    assert shop.rows("SELECT reason FROM message WHERE state = 'stopped'") == [("render:ZeroDivisionError",)]
+    assert shop.rows("SELECT DISTINCT step FROM enrolment") == [("wait_1",)]

@@ -1,0 +1,242 @@
+"""Laws 3 and 4 with two connections on PostgreSQL: whatever happens between any two statements, nobody is lost.
+
+Each test runs one transaction of the engine many times over, on a fresh database, and lets the other thing happen
+before its first statement, its second, and so on to its last. Where the other has to wait for a lock it goes on beside
+the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread, get_ident
+
+import pytest
+from sqlalchemy import event as hooks
+
+from engine.store.database import Database
+from tests.conftest import Postgres
+from tests.engine.shop import Shop
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+BLOCKED = 0.15
+"""Seconds after which the other thing is taken to be waiting for a lock."""
+
+
+class Interleaved:
+    """Runs `first` and, before its n-th statement, `other`, on its own connection."""
+
+    def __init__(self, shop: Shop, n: int, other: Callable[[], object]) -> None:
+        self.shop, self.n, self.other = shop, n, other
+        self.statements = 0
+        self.failures: list[BaseException] = []
+
+    def run(self, first: Callable[[], object]) -> int:
+        """How many statements `first` took."""
+        engine = self.shop.runtime.database._writer
+        here = get_ident()
+        beside: list[Thread] = []
+
+        def before(*_: object) -> None:
+            if get_ident() != here:
+                return
+            self.statements += 1
+            if self.statements == self.n:
+                thread = Thread(target=self._guarded)
+                thread.start()
+                thread.join(BLOCKED)
+                beside.append(thread)
+
+        hooks.listen(engine, "before_cursor_execute", before)
+        try:
+            first()
+        finally:
+            hooks.remove(engine, "before_cursor_execute", before)
+        if not beside:
+            self._guarded()
+        for thread in beside:
+            thread.join(20)
+            assert not thread.is_alive(), "the two wait for each other"
+        if self.failures:
+            raise self.failures[0]
+        return self.statements
+
+    def _guarded(self) -> None:
+        try:
+            self.other()
+        except BaseException as error:
+            self.failures.append(error)
+
+
+@contextmanager
+def two_engines(postgres: Postgres, root: Path, journeys: dict[str, str]) -> Iterator[tuple[Shop, Shop]]:
+    url = postgres.create()
+    databases = Database(url), Database(url)
+    try:
+        shop = Shop.of(root, databases[0], journeys)
+        yield shop, shop.beside(databases[1])
+    finally:
+        for database in databases:
+            database.dispose()
+        postgres.drop(url)
+
+
+def every_moment(run: Callable[[int], int]) -> int:
+    """Call run(n) with n = 1, 2, … until n is past the last statement. Returns how many moments there were."""
+    n = 1
+    while run(n) >= n:
+        n += 1
+    assert n > 3, "the transaction has statements to stand between"
+    return n
+
+
+SEND = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/hello\n  - wait: 1d\n"}
+
+
+def test_who_arrives_between_two_statements_of_a_move_gets_their_message_too(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, SEND) as (mover, shop):
+            shop.happens("amina", "purchase", total=100)
+            (work,) = mover.runtime.work()
+            meeting = Interleaved(mover, n, lambda: shop.happens("baraka", "purchase", total=100))
+            statements = meeting.run(lambda: mover.runtime.move(work.version_id, "send_1", "p"))
+            shop.settle()
+            assert sorted(message.to for message in shop.sink.sent) == ["amina@shop.example", "baraka@shop.example"]
+            assert shop.rows("SELECT DISTINCT step, state FROM enrolment") == [("wait_1", "waiting")]
+            return statements
+
+    every_moment(run)
+
+
+LISTEN = {
+    "hi": """enter: {event: purchase}
+steps:
+  - wait_for: {event: shipped, within: 2d}
+    id: parcel
+    then: [{exit: arrived}]
+    else: [{exit: lost}]
+"""
+}
+
+
+def test_an_event_beside_the_move_to_listening_is_heard(postgres: Postgres, tmp_path: Path) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, LISTEN) as (mover, shop):
+            shop.happens("amina", "purchase")
+            (work,) = mover.runtime.work()
+            meeting = Interleaved(mover, n, lambda: shop.happens("amina", "shipped"))
+            statements = meeting.run(lambda: mover.runtime.move(work.version_id, "parcel", "p"))
+            shop.settle()
+            assert shop.rows("SELECT outcome FROM enrolment") == [("arrived",)]
+            return statements
+
+    every_moment(run)
+
+
+def test_an_event_beside_the_limit_of_a_wait_is_heard_or_came_too_late_but_never_both(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, LISTEN) as (mover, shop):
+            shop.happens("amina", "purchase")
+            shop.settle()
+            before_the_limit = shop.clock.now()
+            shop.clock.advance_to(shop.clock.now().replace(day=shop.clock.now().day + 2))
+            (work,) = mover.runtime.work()
+            meeting = Interleaved(mover, n, lambda: shop.happens("amina", "shipped", at=before_the_limit))
+            statements = meeting.run(lambda: mover.runtime.move(work.version_id, "parcel", "p"))
+            shop.settle()
+            ((outcome,),) = shop.rows("SELECT outcome FROM enrolment")
+            moves = shop.rows("SELECT outcome FROM decision WHERE step = 'parcel' AND kind = 'moves'")
+            assert (outcome, moves) in [("arrived", [("then",)]), ("lost", [("else",)])]
+            return statements
+
+    every_moment(run)
+
+
+def test_a_move_beside_the_ingest_of_the_awaited_event_loses_nobody(postgres: Postgres, tmp_path: Path) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, LISTEN) as (taker, mover):
+            taker.happens("amina", "purchase")
+            (work,) = mover.runtime.work()
+            meeting = Interleaved(taker, n, lambda: mover.runtime.move(work.version_id, "parcel", "p"))
+            statements = meeting.run(lambda: taker.happens("amina", "shipped"))
+            taker.settle()
+            assert taker.rows("SELECT outcome FROM enrolment") == [("arrived",)]
+            return statements
+
+    every_moment(run)
+
+
+def test_an_exit_beside_a_send_stops_it_or_comes_after_it(postgres: Postgres, tmp_path: Path) -> None:
+    journey = {"hi": "enter: {event: purchase}\nexit: [{event: closed}]\nsteps:\n  - send: email/hello\n  - wait: 1d\n"}
+
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, journey) as (mover, shop):
+            shop.happens("amina", "purchase")
+            (work,) = mover.runtime.work()
+            meeting = Interleaved(mover, n, lambda: shop.happens("amina", "closed"))
+            statements = meeting.run(lambda: mover.runtime.move(work.version_id, "send_1", "p"))
+            shop.settle()
+            assert shop.rows("SELECT state, outcome FROM enrolment") == [("ended", "exited")]
+            states = {state for (state,) in shop.rows("SELECT state FROM message")}
+            assert states <= {"accepted", "stopped"}
+            assert len(shop.sink.sent) == (1 if "accepted" in states else 0)
+            return statements
+
+    every_moment(run)
+
+
+def test_two_engines_that_move_the_same_cohort_at_once_change_no_outcome(postgres: Postgres, tmp_path: Path) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, SEND) as (one, other):
+            for name in ("amina", "baraka", "chidi"):
+                one.happens(name, "purchase")
+            (work,) = one.runtime.work()
+            meeting = Interleaved(one, n, lambda: other.runtime.move(work.version_id, "send_1", "q"))
+            statements = meeting.run(lambda: one.runtime.move(work.version_id, "send_1", "p"))
+            one.settle()
+            assert sorted(message.to for message in one.sink.sent) == [
+                "amina@shop.example",
+                "baraka@shop.example",
+                "chidi@shop.example",
+            ]
+            assert one.rows("SELECT count(*) FROM decision WHERE outcome = 'sent'") == [(3,)]
+            return statements
+
+    every_moment(run)
+
+
+def test_the_same_event_taken_by_two_engines_at_once_enters_once(postgres: Postgres, tmp_path: Path) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, SEND) as (one, other):
+            meeting = Interleaved(one, n, lambda: other.happens("amina", "purchase", key="same"))
+            statements = meeting.run(lambda: one.happens("amina", "purchase", key="same"))
+            one.settle()
+            assert one.rows("SELECT count(*) FROM enrolment") == [(1,)]
+            assert one.rows("SELECT count FROM tally") == [(1,)]
+            assert len(one.sink.sent) == 1
+            return statements
+
+    every_moment(run)
+
+
+def test_two_purchases_at_once_let_a_customer_in_once_where_again_says_never(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    def run(n: int) -> int:
+        with two_engines(postgres, tmp_path, SEND) as (one, other):
+            one.happens("amina", "closed")
+            meeting = Interleaved(one, n, lambda: other.happens("amina", "purchase"))
+            statements = meeting.run(lambda: one.happens("amina", "purchase"))
+            one.settle()
+            assert one.rows("SELECT count(*) FROM enrolment") == [(1,)]
+            # Law 5: the other one is not let in for a reason that is written down.
+            assert one.rows("SELECT reason FROM refusal") == [("again",)]
+            return statements
+
+    every_moment(run)
