@@ -1,0 +1,96 @@
+"""Puts the program together: settings, content, database, channels, renderer, runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from engine.builtins import registry
+from engine.channels.base import Channel, Sender, Surroundings
+from engine.language.content import Content, load
+from engine.language.registry import Registry
+from engine.rendering.links import Subscriptions
+from engine.rendering.renderer import Renderer
+from engine.runtime.clock import Clock, SystemClock
+from engine.runtime.delivery import Post
+from engine.runtime.door import Door
+from engine.runtime.runtime import Runtime
+from engine.settings import Settings
+from engine.store.database import Database
+
+
+@dataclass
+class App:
+    """One project with everything it runs on; each part is made when it is first used."""
+
+    settings: Settings
+    clock: Clock
+
+    @classmethod
+    def of(cls, root: Path | None = None, clock: Clock | None = None) -> App:
+        return cls(Settings.of(root), clock or SystemClock())
+
+    @property
+    def registry(self) -> Registry:
+        return registry()
+
+    @cached_property
+    def content(self) -> Content:
+        """The project's files. Raises ContentError with everything that is wrong with them."""
+        return load(self.settings.root, self.registry)
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, its tables at the newest revision."""
+        if self.settings.database_url is None:
+            self.settings.data.mkdir(parents=True, exist_ok=True)
+        database = Database(self.settings.database)
+        database.migrate()
+        return database
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return Renderer(self.settings.root, self.content.project)
+
+    @cached_property
+    def door(self) -> Door:
+        return Door(self.content.project, self.content.vocabulary, self.settings.secret)
+
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        """The project's channels, opened: email, sms, …"""
+        surroundings = Surroundings(self.settings.mail, self.settings.value_of, self.settings.value_of)
+        opened: dict[str, Channel] = {}
+        for name, provider in self.content.project.channels.items():
+            kind = self.registry.channels[provider.provider]
+            opened[name] = kind.open(kind.Options.model_validate(dict(provider.options)), surroundings)
+        return opened
+
+    @cached_property
+    def post(self) -> Post:
+        brand = self.content.project.brand
+        sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
+        return Post(self.channels, self.renderer, sender, self.subscriptions.link, self.content.project.team)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Makes and reads unsubscribe links."""
+        return Subscriptions([self.settings.secret], self.settings.public_url)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        return Runtime(self.database, self.content, self.registry, self.clock, self.post)
+
+    def anew(self) -> App:
+        """The same program over the project's files as they are now: the database and the runtime stay."""
+        fresh = App(self.settings, self.clock)
+        fresh.__dict__.update({name: self.__dict__[name] for name in ("database", "runtime") if name in self.__dict__})
+        return fresh
+
+    def close(self) -> None:
+        """Let go of the database and the channels."""
+        if "database" in self.__dict__:
+            self.database.dispose()
+        for channel in self.__dict__.get("channels", {}).values():
+            channel.close()

@@ -1,0 +1,104 @@
+"""Every setting, and the only reader of the environment.
+
+Each is an environment variable `KARIBU_<NAME>`, a line of `.env` in the project's directory, or a file of that name in
+KARIBU_SECRETS_DIR (a mounted secret). Nothing secret stands in YAML, the database, logs or Prefect.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOME = ".karibu"
+
+
+class Settings(BaseSettings):
+    """The settings of one project directory."""
+
+    model_config = SettingsConfigDict(env_prefix="KARIBU_", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    root: Path = Field(Path("."), description="The project: the directory that holds workflows/ and templates/.")
+    home: Path | None = Field(
+        None, description="Where data, messages and Prefect's history are kept. Default: ROOT/.karibu"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://… or sqlite:///path. Default: a SQLite file in home"
+    )
+    host: str = Field("127.0.0.1", description="The address the service listens on.")
+    port: int = Field(8000, description="The port the service listens on.")
+    prefect_port: int = Field(4200, description="The port of the Prefect server that Karibu starts.")
+    prefect_api_url: str | None = Field(None, description="A Prefect server of your own; Karibu then starts none.")
+    base_url: str | None = Field(None, description="How customers reach the service: links in messages begin with it.")
+    api_key: SecretStr | None = Field(
+        None, description="What senders of events show. Default: made once, kept in home."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Signs links and keys the hashes of addresses. Default: made once, kept in home. Never change it.",
+    )
+    sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
+    sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
+
+    @classmethod
+    def of(cls, root: Path | None = None, **given: Any) -> Settings:
+        """The settings of a project directory; what is given here wins over the environment."""
+        where = root or Path(os.environ.get("KARIBU_ROOT", "."))
+        mounted = os.environ.get("KARIBU_SECRETS_DIR")
+        return cls(root=where, _env_file=where / ".env", _secrets_dir=mounted, **given)
+
+    @property
+    def data(self) -> Path:
+        """The directory of everything Karibu keeps."""
+        return self.home or self.root / HOME
+
+    @property
+    def database(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data / 'karibu.db').absolute()}"
+
+    @property
+    def mail(self) -> Path:
+        """Where messages are kept that go nowhere else."""
+        return self.data / "mail"
+
+    @property
+    def public_url(self) -> str:
+        return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @cached_property
+    def secret(self) -> str:
+        """The key that signs and hashes."""
+        return self.secret_key.get_secret_value() if self.secret_key else _kept(self.data / "secret-key")
+
+    @cached_property
+    def key(self) -> str:
+        """The API key."""
+        return self.api_key.get_secret_value() if self.api_key else _kept(self.data / "api-key")
+
+    def value_of(self, name: str) -> str | None:
+        """What a channel asks for by name, like `sendgrid_api_key`."""
+        value = getattr(self, name.lower(), None)
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _kept(file: Path) -> str:
+    """A secret made once and kept in a file that only its owner may read."""
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = secrets.token_urlsafe(32)
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:  # another process was first
+            return file.read_text().strip()
+        with os.fdopen(handle, "w") as opened:
+            opened.write(made)
+        return made

@@ -1,0 +1,47 @@
+"""Two engines on one PostgreSQL: whatever they both try is done once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.runs import JourneyRuns, Manner
+from engine.store.database import Database
+
+from . import shop as shops
+from .shop import Shop
+
+pytestmark = pytest.mark.postgres
+
+MANNER = Manner(linger=5.0, idle=0.1, idle_most=0.5)
+
+
+def test_two_engines_that_are_woken_together_do_everything_once(
+    postgres_url: str, project: Callable[..., Path]
+) -> None:
+    root = project(shops.FILES)
+    mine, other = (Shop.open(Database(postgres_url), root) for _ in range(2))
+    with JourneyRuns(mine.runtime, None, MANNER) as here, JourneyRuns(other.runtime, None, MANNER) as there:
+        for _ in range(20):
+            mine.happens("signed_up", 10)
+            mine.happens("ordered", 5, country="TZ")
+            here.wake()
+            there.wake()
+        deadline = time.monotonic() + 60
+        while mine.standing("welcome") != {"pause": 200} or mine.standing("frail") != {None: 100}:
+            assert time.monotonic() < deadline, (mine.standing("welcome"), mine.standing("frail"))
+            time.sleep(0.1)
+    assert mine.mails() == 200
+    decided = Counter(mine.decisions())
+    assert max(decided.values()) == 1
+    # Everybody was seen by every step on their way, and by no other.
+    sent = Counter((journey, step) for _, journey, _, step, _ in decided)
+    assert sent["welcome", "here"] == 200
+    assert sent["welcome", "there"] == 0
+    assert sent["frail", "last"] == 100
+    for shop in (mine, other):
+        shop.runtime.database.dispose()
