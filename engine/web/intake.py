@@ -1,0 +1,167 @@
+"""Group commit: events of many requests in one transaction, by one thread.
+
+Each commit costs a disk's promise, so requests that come while one is being written go together with the next. A
+request is answered when the commit that holds its events is done; the queue has an end, and who comes then is told to
+come again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+
+from engine.runtime.ingest import BATCH, Incoming
+from engine.runtime.runtime import Runtime
+from engine.store.tables import customer, event
+
+log = logging.getLogger("karibu.web")
+
+QUEUE = 20_000
+"""Events that may wait."""
+
+SOURCE = "api"
+"""Whose keys they are: an import and a shop's own hook may use the same ones."""
+
+Verdict = Literal["accepted", "duplicate", "conflict"]
+"""What became of an event. A conflict has the key of another event with another content: nothing of it was taken."""
+
+
+class Full(Exception):
+    """More waits than will be taken soon."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Events that belong together. `dated` are the places of those that say when they happened."""
+
+    events: Sequence[Incoming]
+    dated: frozenset[int]
+    verdicts: Future[list[Verdict]] = field(default_factory=Future)
+
+
+class Intake:
+    """`wake` is told the journeys that have work, after each commit. Start it before the first request."""
+
+    def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = QUEUE) -> None:
+        self.runtime = runtime
+        self.waiting = 0
+        self._wake = wake
+        self._most = most
+        self._queue: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._live, name="karibu-intake", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, patience: float = 20.0) -> None:
+        """Write what waits, and take no more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+
+    def submit(self, events: Sequence[Incoming], dated: frozenset[int] = frozenset()) -> Future[list[Verdict]]:
+        """Their verdicts, in order, once they are durable. Raises Full."""
+        request = Request(events, dated)
+        with self._changed:
+            if self._closing or self.waiting + len(events) > self._most:
+                raise Full
+            self.waiting += len(events)
+            self._queue.append(request)
+            self._changed.notify()
+        return request.verdicts
+
+    def _live(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+                group = [self._queue.popleft()]
+                size = len(group[0].events)
+                while self._queue and size + len(self._queue[0].events) <= BATCH:
+                    group.append(self._queue.popleft())
+                    size += len(group[-1].events)
+            try:
+                self._write(group)
+            finally:
+                with self._changed:
+                    self.waiting -= size
+
+    def _write(self, group: Sequence[Request]) -> None:
+        try:
+            verdicts = self._take(group)
+        except Exception as error:
+            if len(group) > 1:  # whoever is at fault, the others shall not pay for it
+                for request in group:
+                    self._write([request])
+                return
+            log.error("events could not be taken: %s", type(error).__name__)
+            group[0].verdicts.set_exception(error)
+            return
+        for request, found in zip(group, verdicts, strict=True):
+            request.verdicts.set_result(found)
+
+    def _take(self, group: Sequence[Request]) -> list[list[Verdict]]:
+        known = self._known({one.key for request in group for one in request.events})
+        fresh: list[Incoming] = []
+        verdicts: list[list[Verdict]] = []
+        for request in group:
+            found: list[Verdict] = []
+            for place, one in enumerate(request.events):
+                old = known.get(one.key)
+                if old is None:
+                    known[one.key] = _Known.of(one)
+                    fresh.append(one)
+                    found.append("accepted")
+                else:
+                    same = old.same(one, dated=place in request.dated)
+                    found.append("duplicate" if same else "conflict")
+            verdicts.append(found)
+        if fresh:
+            receipt = self.runtime.ingest(fresh)
+            programs = self.runtime.programs()
+            names = {programs[version].name for version in receipt.wakes if version in programs}
+            if names:
+                self._wake(*sorted(names))
+        return verdicts
+
+    def _known(self, keys: set[str]) -> dict[str, _Known]:
+        rows = (
+            select(event.c.key, customer.c.external_id, event.c.name, event.c.occurred_at, event.c.properties)
+            .join(customer, customer.c.id == event.c.customer_id)
+            .where(event.c.source == SOURCE, event.c.key.in_(sorted(keys)))
+        )
+        with self.runtime.database.read() as connection:
+            return {key: _Known(*rest) for key, *rest in connection.execute(rows)}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """An event that has come before."""
+
+    customer: str
+    name: str
+    occurred_at: datetime
+    properties: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, one: Incoming) -> _Known:
+        return cls(one.customer, one.name, one.occurred_at, one.properties)
+
+    def same(self, one: Incoming, *, dated: bool) -> bool:
+        """Whether it says the same. An event without a time of its own came when it came."""
+        then = self.occurred_at == one.occurred_at or not dated
+        return (self.customer, self.name, self.properties) == (one.customer, one.name, one.properties) and then

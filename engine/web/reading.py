@@ -1,0 +1,233 @@
+"""Events as a shop posts them, in the form the engine takes: JSON in, `Incoming` out, with everything that is wrong
+told by place.
+
+    {"event": "purchase", "customer": "amina", "time": "2026-03-01T09:30:00+03:00", "key": "order-17", "properties":
+    {"total": 40}}
+
+`customer` is the shop's id, or an object with `id` and what else is known: email, phone, first_name, consent, … `time`
+is when it happened (default: now). `key` (or `id`) names the event: sent again, it counts once. Without one the content
+names it, if it says when: the same customer, event, time and properties are the same event. With neither each sending
+is an event of its own.
+
+A fault keeps an event out. A warning doesn't: a property of another type than project.yaml says is kept as it was sent,
+and no condition sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from engine.language.errors import did_you_mean
+from engine.runtime.door import Door, Problems
+from engine.runtime.ingest import Incoming
+from engine.runtime.profile import Profile
+from engine.web.intake import SOURCE
+
+MOST_EVENTS = 1_000
+LARGEST_EVENT = 65_536
+"""Bytes of one event's JSON."""
+
+DEEPEST = 16
+LONGEST_ID = 200
+AHEAD = timedelta(days=1)
+"""So far in the future an event may lie: clocks differ, and a typing error must not keep somebody's `elapsed` small for
+years."""
+
+KEYS = ("event", "customer", "time", "key", "id", "properties")
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class Unreadable(Exception):
+    """The body as a whole can't be taken; the message says why."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one event: its place in the list, the path in it, what, and what to do."""
+
+    index: int
+    path: str
+    message: str
+    hint: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"index": self.index, "path": self.path, "message": self.message}
+        return told if self.hint is None else told | {"hint": self.hint}
+
+
+@dataclass
+class Posted:
+    """What a body holds. `events`: those that can be taken, with their place in the list; `dated`: who of them say
+    when."""
+
+    count: int
+    events: list[tuple[int, Incoming]] = field(default_factory=list)
+    dated: set[int] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+
+def read(body: bytes, door: Door, now: datetime) -> Posted:
+    """The events of a body: one object, or a list of them. Raises Unreadable."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"the body is no JSON: {error}") from None
+    items = data if isinstance(data, list) else [data]
+    if not items:
+        raise Unreadable("the list is empty")
+    if len(items) > MOST_EVENTS:
+        raise Unreadable(f"{len(items)} events in one request; at most {MOST_EVENTS}")
+    posted = Posted(len(items))
+    for index, item in enumerate(items):
+        _Reading(posted, index, door, now).read(item)
+    return posted
+
+
+@dataclass
+class _Reading:
+    posted: Posted
+    index: int
+    door: Door
+    now: datetime
+
+    def read(self, item: Any) -> None:
+        before = len(self.posted.faults)
+        if not isinstance(item, dict):
+            self.fault("", "an event is an object", 'like {"event": "purchase", "customer": "amina"}')
+            return
+        raw = orjson.dumps(item)
+        if len(raw) > LARGEST_EVENT:
+            self.fault("", f"this event is larger than {LARGEST_EVENT} bytes")
+        elif b"\\u0000" in raw:
+            self.fault("", "the character U+0000 can't be kept", "leave it out")
+        elif _depth(item) > DEEPEST:
+            self.fault("", f"this event is nested deeper than {DEEPEST}")
+        if len(self.posted.faults) > before:
+            return
+        for name in item.keys() - set(KEYS):
+            self.fault(name, f'an event has no "{name}"', did_you_mean(name, KEYS))
+        name, (customer, profile) = self._name(item), self._customer(item)
+        at, properties = self._time(item), self._properties(item, name)
+        key = self._key(item, name, customer, at, properties)
+        if len(self.posted.faults) > before:
+            return
+        incoming = Incoming(customer, name, key, at or self.now, properties, profile, SOURCE)
+        self.posted.events.append((self.index, incoming))
+        if at is not None:
+            self.posted.dated.add(self.index)
+
+    def _name(self, item: Mapping[str, Any]) -> str:
+        name = item.get("event")
+        if name is None:
+            self.fault("event", "the event's name is missing", 'like "event": "purchase"')
+        elif not isinstance(name, str) or not _NAME.fullmatch(name):
+            self.fault("event", "this can't be an event's name", "small letters, digits and _, beginning with a letter")
+        else:
+            events = self.door.project.events
+            if name not in events:
+                hint = did_you_mean(name, events)
+                self.warning("event", f'project.yaml names no event "{name}": it is kept, and no journey sees it', hint)
+            return name
+        return ""
+
+    def _customer(self, item: Mapping[str, Any]) -> tuple[str, Profile | None]:
+        given = item.get("customer")
+        if given is None:
+            self.fault("customer", "whose event is it?", 'like "customer": "amina" or "customer": {"id": "amina"}')
+            return "", None
+        if not isinstance(given, dict):
+            return self._id("customer", given), None
+        if given.get("id") is None:
+            self.fault("customer.id", "the customer's id is missing")
+            return "", None
+        problems = Problems()
+        profile = self._profile(given, problems)
+        for name, message in problems.found.items():
+            self.warning(f"customer.{name}", message)
+        return self._id("customer.id", given["id"]), profile
+
+    def _profile(self, given: Mapping[str, Any], problems: Problems) -> Profile | None:
+        for name, kinds in (("consent", (list, dict)), ("tags", (list, str))):
+            if given.get(name) is not None and not isinstance(given[name], kinds):
+                self.fault(f"customer.{name}", f"{name} is a list of texts")
+                return None
+        told = {name: value for name, value in given.items() if name != "id"}
+        return self.door.profile(told, problems) if told else None
+
+    def _id(self, path: str, given: Any) -> str:
+        text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+        if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
+            return text
+        self.fault(path, "this can't be an id", f"a text of 1 to {LONGEST_ID} characters, without spaces around it")
+        return ""
+
+    def _time(self, item: Mapping[str, Any]) -> datetime | None:
+        given = item.get("time")
+        if given is None:
+            return None
+        try:
+            at = datetime.fromisoformat(given)
+            if at.tzinfo is None:
+                self.fault("time", "this time has no zone, so it names no moment", "like 2026-03-01T09:30:00+03:00")
+            elif at > self.now + AHEAD:
+                self.fault("time", "this lies in the future", "send an event when it has happened")
+            elif at < EARLIEST:
+                self.fault("time", "this is before 1970")
+            else:
+                return at.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            self.fault("time", "this is no time", "write it like 2026-03-01T09:30:00+03:00")
+        return None
+
+    def _properties(self, item: Mapping[str, Any], name: str) -> dict[str, Any]:
+        given = item.get("properties")
+        if given is None:
+            return {}
+        if not isinstance(given, dict):
+            self.fault("properties", "the properties are an object", 'like "properties": {"total": 40}')
+            return {}
+        problems = Problems()
+        kept = self.door.properties(name, given, problems)
+        for one, message in problems.found.items():
+            self.warning(f"properties.{one}", message)
+        return kept
+
+    def _key(
+        self, item: Mapping[str, Any], name: str, customer: str, at: datetime | None, properties: Mapping[str, Any]
+    ) -> str:
+        given = [which for which in ("key", "id") if item.get(which) is not None]
+        if len(given) == 2:
+            self.fault("id", "key and id both name the event", "send one of them")
+        if given:
+            return self._id(given[0], item[given[0]])
+        if at is None:
+            return f"once:{uuid4().hex}"
+        said = orjson.dumps([customer, name, at, properties], option=orjson.OPT_SORT_KEYS)
+        return f"content:{hashlib.sha256(said).hexdigest()[:40]}"
+
+    def fault(self, path: str, message: str, hint: str | None = None) -> None:
+        self.posted.faults.append(Fault(self.index, path, message, hint))
+
+    def warning(self, path: str, message: str, hint: str | None = None) -> None:
+        self.posted.warnings.append(Fault(self.index, path, message, hint))
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested; looks no deeper than it must."""
+    level, deep = [value], 0
+    while level and deep <= DEEPEST:
+        inner: list[Any] = []
+        for one in level:
+            inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        level, deep = inner, deep + 1
+    return deep

@@ -1,0 +1,137 @@
+"""The service as a process of its own, over a small project, and a client that speaks HTTP with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from engine.app import App
+from engine.runtime.clock import SystemClock
+from engine.settings import Settings
+from tests.scenarios.shop import FILES, PROJECT
+
+KEY = "the key of the tests, long enough"
+NOWHERE = "http://127.0.0.1:9/api"
+"""Prefect is away: journeys move without it, and nobody waits for a server to start."""
+
+JOURNEYS = {
+    "workflows/hello.yaml": "journey: hello\ntopic: offers\nenter: {event: signed_up}\nsteps:\n  - send: email/a\n",
+    "workflows/order.yaml": (
+        "journey: order\ntopic: transactional\nenter: {event: purchase, key: entry.order_id, again: after exit}\n"
+        "steps:\n  - send: email/order\n  - wait: 2d\n  - exit: done\n"
+    ),
+}
+
+
+@dataclass
+class Service:
+    """A running `karibu up`. `mail` is where its messages lie."""
+
+    root: Path
+    url_of_database: str
+    process: subprocess.Popen[str]
+    log: Path
+    clients: list[httpx2.Client] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"listens on (\S+)", self.log.read_text())
+        assert found is not None, self.log.read_text()
+        return found[1]
+
+    def client(self, key: str | None = KEY) -> httpx2.Client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        made = httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        self.clients.append(made)
+        return made
+
+    def post(self, body: Any) -> httpx2.Response:
+        return self.client().post("/v1/events", json=body)
+
+    def mails(self) -> list[Path]:
+        return sorted((self.root / ".karibu/mail/email").glob("*.eml"))
+
+    def app(self) -> App:
+        """The same project, seen from here."""
+        return app_of(self.root, self.url_of_database)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+def app_of(root: Path, database_url: str) -> App:
+    return App(Settings.of(root, database_url=database_url), SystemClock())
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(project: Callable[..., Path], sqlite_url: str) -> Iterator[Start]:
+    """Publishes the journeys and starts the service: `start(url, KARIBU_HOST="0.0.0.0")` with these settings more."""
+    running: list[Service] = []
+    root = project({"workflows/project.yaml": PROJECT.replace("memory", "maildir"), **FILES, **JOURNEYS})
+
+    def begin(url: str = sqlite_url, *, publish: bool = True, wait: bool = True, **settings: str) -> Service:
+        if publish:
+            app = app_of(root, url)
+            app.runtime.publish()
+            app.close()
+        given = {"KARIBU_API_KEY": KEY, "KARIBU_PREFECT_API_URL": NOWHERE, "KARIBU_PORT": "0", **settings}
+        environment = {
+            **os.environ,
+            "KARIBU_ROOT": str(root),
+            "KARIBU_DATABASE_URL": url,
+            **{k: v for k, v in given.items() if v},
+        }
+        log = root / f"up-{len(running)}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "engine.cli", "up"],
+                env=environment,
+                stdout=out,
+                stderr=out,
+                text=True,
+            )
+        service = Service(root, url, process, log)
+        running.append(service)
+        if wait:
+            eventually(lambda: "listens on" in log.read_text() or process.poll() is not None, 90)
+            assert process.poll() is None, log.read_text()
+            eventually(lambda: _answers(service), 30)
+        return service
+
+    yield begin
+    for service in running:
+        for client in service.clients:
+            client.close()
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+def _answers(service: Service) -> bool:
+    try:
+        return service.client(None).get("/healthz").status_code == 200
+    except httpx2.TransportError:
+        return False
