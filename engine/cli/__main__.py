@@ -1,0 +1,5 @@
+"""`python -m engine.cli` is `karibu`."""
+
+from engine.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""`karibu import`: customers and events from files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from engine.cli.shell import CONTENT, RUN, Json, Root, Told, command, counted, known, opened, say, say_json, warn
+
+if TYPE_CHECKING:
+    from engine.imports import Result
+    from engine.imports.taking import Tell
+
+EVERY = 5.0
+"""Seconds between two lines off a terminal."""
+
+COLUMNS = "id, customer, event, at, key, source, with"
+
+
+@command(
+    RUN,
+    "karibu import customers.csv",
+    "karibu import orders.parquet --event purchase --column customer=CustomerID --column at=InvoiceDate",
+    name="import",
+)
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .ndjson, .jsonl or .parquet file.")],
+    customers: Annotated[bool, typer.Option("--customers", help="Every row is a customer.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Every row is an event.")] = False,
+    event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Every row is this event.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", metavar="WHAT=COLUMN", help=f"Which column is what: {COLUMNS}.")
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option("--zone", metavar="ZONE", help="Of times that name none. [default: the brand's]")
+    ] = None,
+    source: Annotated[str, typer.Option("--source", metavar="NAME", help="Whose keys these are.")] = "import",
+    live: Annotated[bool, typer.Option("--live", help="These events happen now: they let customers in.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Import customers or events from a file: CSV, JSON lines, Parquet.
+
+    Customers have a column id, and any of email, phone, first_name, last_name, locale, timezone, country, birthday,
+    created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml. Events have
+    customer, event and at; their other columns are the event's properties.
+
+    It is history: counts and segments move, nobody enters a journey, and nothing is sent. Importing a file again counts
+    nothing twice: an event is known by its column key, id or order_id, or else by all that its row says. A row with a
+    fault is not taken; it is told by its line and kept in FILE.rejected, which can be mended and imported."""
+    with opened(ctx, root) as app:
+        from engine.cli.journeys import engine_of
+        from engine.imports import Import, Kind, NoKind, Unreadable
+        from engine.runtime.runtime import Runtime
+        from engine.store import zones
+
+        if customers and (events or event):
+            raise Told("--customers and --events exclude each other")
+        if live and customers:
+            raise Told("--live is for events: a customer is no happening")
+        if event is not None:
+            known(event, list(app.content.project.events), "event")
+        if zone is not None:
+            known(zone, sorted(zones.names()), "time zone", "like Africa/Nairobi")
+        engine: Runtime = engine_of(app)
+        kind = Kind.CUSTOMERS if customers else Kind.EVENTS if events or event else None
+        work = Import(
+            engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live
+        )
+        begun = time.monotonic()
+        try:
+            with _progress(quiet=as_json) as tell:
+                result = work.run(file, tell)
+        except Unreadable as unreadable:
+            raise Told(str(unreadable)) from None
+        except NoKind as no_kind:
+            raise Told(
+                f"{file}: {no_kind}", "say --customers or --events, and name columns: --column customer=COLUMN"
+            ) from None
+        _tell(file, result, time.monotonic() - begun, as_json)
+    if result.rejected:
+        raise typer.Exit(CONTENT)
+
+
+def _named(given: list[str]) -> dict[str, str]:
+    named = {}
+    for text in given:
+        what, equals, name = text.partition("=")
+        if not equals or not name:
+            raise Told(f'--column "{text}" names no column', "like --column customer=CustomerID")
+        named[known(what, COLUMNS.split(", "), "such column", f"one of {COLUMNS}")] = name
+    return named
+
+
+def _tell(file: Path, result: Result, seconds: float, as_json: bool) -> None:
+    if as_json:
+        told: dict[str, Any] = {
+            "file": str(file),
+            "kind": result.kind.value,
+            "rows": result.rows,
+            "new": result.new,
+            "known": result.known,
+            "rejected": result.rejected,
+            "faults": [{"line": line, "reason": reason} for line, reason in result.faults],
+            "reject_file": result.reject_file,
+            "left_out": list(result.left_out),
+        }
+        say_json(told)
+        return
+    one = "customer" if result.kind == "customers" else "event"
+    said = [counted(result.new, "new " + one)]
+    if result.known:
+        were = f"{result.known:,} {'was' if result.known == 1 else 'were'} known already"
+        said.append(were + (" and counted once" if one == "event" else ""))
+    say(f"{file}: {counted(result.rows, 'row')} in {seconds:.1f} s: {', '.join(said)}")
+    for name in result.left_out:
+        warn(f"  the column {name} is left out: project.yaml knows no such attribute of a customer")
+    if result.rejected:
+        warn(f"\n{counted(result.rejected, 'row was', 'rows were')} not taken:", "red")
+        for line, reason in result.faults:
+            warn(f"  {file}:{line}: {reason}", None)
+        if result.rejected > len(result.faults):
+            warn(f"  … and {result.rejected - len(result.faults):,} more", None)
+        warn(f"All of them, with their reasons: {result.reject_file}. Mend them there and import that file.", None)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Tell]:
+    """A bar on a terminal; off it a line every few seconds."""
+    if quiet:
+        yield lambda done, rows: None
+        return
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def line(done: float, rows: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= EVERY:
+                last = time.monotonic()
+                warn(f"  {counted(rows, 'row')}, {done:.0%}", None)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[rows]} rows"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, rows="0")
+        yield lambda done, rows: bar.update(task, completed=done, rows=f"{rows:,}")

@@ -1,0 +1,173 @@
+"""Commands that set journeys going and stop them: publish, enter, stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.shell import RUN, Json, Root, Told, command, counted, journey_name, known, opened, say, say_json
+
+if TYPE_CHECKING:
+    from engine.app import App
+    from engine.runtime.runtime import Runtime
+
+
+@command(RUN, "karibu publish", "karibu publish welcome win-back")
+def publish(
+    ctx: typer.Context,
+    journeys: Annotated[list[str] | None, typer.Argument(metavar="JOURNEY", help="Only these.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Make journeys live.
+
+    All of them, or those that are named; one that has changed becomes a new version. The files are checked first, and
+    nothing is published while a problem is left. Customers who are inside stay on the version they entered."""
+    with opened(ctx, root) as app:
+        check_content(app)
+        names = [journey_name(app, name) for name in journeys or ()] or None
+        found = engine_of(app).publish(names)
+    if as_json:
+        told = [
+            {"journey": one.journey, "version": one.number, "published": one.changed, "inside": one.in_flight}
+            for one in found
+        ]
+        say_json({"journeys": told})
+        return
+    width = max((len(one.journey) for one in found), default=0)
+    for one in found:
+        said = f"{one.journey:<{width}}  version {one.number}, " + ("published" if one.changed else "unchanged")
+        if one.changed and one.in_flight:
+            stay = "stays on the version they entered" if one.in_flight == 1 else "stay on the version they entered"
+            said += f"; {counted(one.in_flight, 'customer')} inside {stay}"
+        say(said)
+    if not found:
+        say("There are no journeys: workflows/ holds none.")
+    elif any(one.changed for one in found):
+        say("\nkaribu up runs them; a service that is up takes them within seconds.")
+
+
+def check_content(app: App) -> None:
+    """Raise ContentError with everything that is wrong with the project."""
+    from engine.language.check import check_directory
+    from engine.language.errors import ContentError
+    from engine.rendering.renderer import Renderer
+
+    _, problems = check_directory(app.settings.root, app.registry, Renderer)
+    if problems:
+        raise ContentError(problems)
+
+
+def engine_of(app: App) -> Runtime:
+    """The engine without its channels: these commands send nothing, so they need no provider's secret."""
+    from engine.channels.base import Sender
+    from engine.runtime.delivery import Post
+    from engine.runtime.runtime import Runtime
+
+    post = Post({}, app.renderer, Sender(app.content.project.brand.name), lambda subscription: "")
+    return Runtime(app.database, app.content, app.registry, app.clock, post)
+
+
+@command(RUN, "karibu enter recall amina", "karibu enter recall amina baraka chanda")
+def enter(
+    ctx: typer.Context,
+    journey: Annotated[str, typer.Argument(metavar="JOURNEY")],
+    customers: Annotated[list[str], typer.Argument(metavar="CUSTOMER", help="Their ids, or e-mail addresses.")],
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Let customers into a journey by hand.
+
+    It must be one whose enter is `manual: true`. Its audience, again and limit still decide."""
+    with opened(ctx, root) as app:
+        from engine.runtime.byhand import enter as let_in
+        from engine.runtime.explain import find
+
+        name = journey_name(app, journey)
+        kind = app.content.journeys[name].enter.type
+        if kind != "manual":
+            raise Told(
+                f"{name} lets customers in by {kind}, not by hand",
+                "send the event itself: POST /v1/events"
+                if kind == "event"
+                else "only enter: {manual: true} takes them",
+            )
+        engine = engine_of(app)
+        program = next((p for p in engine.programs().values() if p.name == name and p.takes_entries), None)
+        if program is None:
+            raise Told(f"{name} takes no entries: it is not published, or it was stopped", f"karibu publish {name}")
+        with app.database.read() as connection:
+            ids = {who: _customer(find, connection, who) for who in customers}
+        now = app.clock.now()
+        told = {}
+        for row in ids.values():
+            with app.database.write() as connection:
+                told[row.external_id] = let_in(connection, app.content, program, row, now)
+    if as_json:
+        rows = [{"customer": who, "outcome": one.outcome, "reason": one.reason} for who, one in told.items()]
+        say_json({"journey": name, "customers": rows})
+        return
+    for who, one in told.items():
+        say(f"{who}: {one.words}")
+    if any(one.outcome == "entered" for one in told.values()):
+        say("\nkaribu up moves them on; a service that is up does within seconds.")
+
+
+def _customer(find: Any, connection: Any, who: str) -> Any:
+    from engine.runtime.explain import UnknownCustomer
+
+    try:
+        return find(connection, who)
+    except UnknownCustomer:
+        raise Told(
+            f'there is no customer "{who}"', "karibu import FILE and events bring customers in; nobody was entered"
+        ) from None
+
+
+def _still(inside: int) -> str:
+    if not inside:
+        return "nobody is inside"
+    return f"{counted(inside, 'customer')} inside {'stands' if inside == 1 else 'stand'} still"
+
+
+@command(RUN, "karibu stop win-back", "karibu stop win-back --customer amina")
+def stop(
+    ctx: typer.Context,
+    journey: Annotated[str, typer.Argument(metavar="JOURNEY")],
+    customer: Annotated[
+        str | None, typer.Option("--customer", metavar="ID", help="End it for this customer only.")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a journey, or end it for one customer.
+
+    Nobody enters a stopped journey, nobody inside is moved, and nothing of it is sent, until `karibu publish JOURNEY`
+    resumes it. With --customer it ends for that one customer, and goes on for everybody else."""
+    with opened(ctx, root) as app:
+        from engine.runtime import byhand
+        from engine.runtime.explain import find
+
+        # Not a word of the content is needed: stopping must work whatever is wrong with the files.
+        with app.database.read() as connection:
+            known(journey, byhand.published(connection), "published journey", "karibu status shows which there are")
+            row = None if customer is None else _customer(find, connection, customer)
+        now = app.clock.now()
+        with app.database.write() as connection:
+            if row is None:
+                versions, inside = byhand.stop_journey(connection, journey)
+            else:
+                ended = byhand.stop_customer(connection, journey, row.id, now)
+    if as_json and row is not None:
+        say_json({"journey": journey, "customer": row.external_id, "ended": ended})
+    elif as_json:
+        say_json({"journey": journey, "stopped": versions > 0, "inside": inside})
+    elif row is not None:
+        said = "ended" if ended else "was not inside"
+        say(f"{journey}: {row.external_id} {said}" + (f", {ended} times" if ended > 1 else ""))
+    elif not versions:
+        say(f"{journey} had been stopped before.")
+    else:
+        say(f"{journey} is stopped: nobody enters, and {_still(inside)}.")
+        say(f"karibu publish {journey} resumes it.")

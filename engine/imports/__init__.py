@@ -1,0 +1,13 @@
+"""Customers and events from files: read row by row, taken in batches, what is wrong told by its line.
+
+reading.py  a file as rows, each with its line
+rows.py     a row as a customer or an event, through the same door as the API, or what is wrong with it
+bulk.py     many customers in few statements
+taking.py   the import itself
+"""
+
+from engine.imports.reading import Unreadable
+from engine.imports.rows import Kind, Layout, NoKind
+from engine.imports.taking import Import, Result
+
+__all__ = ["Import", "Kind", "Layout", "NoKind", "Result", "Unreadable"]

@@ -1,0 +1,72 @@
+"""Many customers in few statements: one upsert of their columns, one each of consents, tags and who was touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, func
+
+from engine.cohort.arms import bucket_of
+from engine.imports.rows import Person
+from engine.runtime.profile import COLUMNS, Profile, Writer
+from engine.store.local_time import ensure_zones
+from engine.store.scratch import insert_into
+from engine.store.tables import customer
+
+YEAR = "birth_year"
+
+
+def write(connection: Connection, people: Sequence[Person], now: datetime, said_at: datetime) -> int:
+    """Write these customers in the caller's transaction; how many of them are new.
+
+    What a row doesn't say stays as it was. `said_at`: when consents were given that name no time of their own; an older
+    word never undoes a newer one, so a file that is imported again brings nobody back who has opted out since."""
+    rows = [_row(person, now) for person in sorted(people, key=lambda person: person.external_id)]
+    before = connection.scalar(_count())
+    connection.execute(_upsert(connection), rows)
+    ensure_zones(connection, {row["timezone"] for row in rows})
+    writer = Writer(connection, now)
+    ids = writer.customers(person.external_id for person in people)
+    for person in people:
+        consents = tuple(
+            replace(said, at=said.at or person.said_at or said_at, source="import") for said in person.profile.consents
+        )
+        writer.apply(ids[person.external_id], Profile(consents=consents, tags=person.profile.tags))
+    writer.flush()
+    return (connection.scalar(_count()) or 0) - (before or 0)
+
+
+def _count() -> Any:
+    from sqlalchemy import select
+
+    return select(func.count()).select_from(customer)
+
+
+def _row(person: Person, now: datetime) -> dict[str, Any]:
+    profile = person.profile
+    return {
+        **dict.fromkeys(COLUMNS),
+        **profile.columns,
+        "external_id": person.external_id,
+        "attributes": {name: value for name, value in profile.attributes.items() if value is not None},
+        "bucket": bucket_of(person.external_id),
+        "created_at": profile.created_at or now,
+        "updated_at": now,
+    }
+
+
+def _upsert(connection: Connection) -> Any:
+    add = insert_into(connection, customer)
+    new = add.excluded
+    values: dict[str, Any] = {name: func.coalesce(new[name], customer.c[name]) for name in sorted(COLUMNS - {YEAR})}
+    # A birthday is one value in three columns: its year may be unknown.
+    values[YEAR] = case((new.birth_month.is_not(None), new.birth_year), else_=customer.c.birth_year)
+    values["updated_at"] = new.updated_at
+    if connection.dialect.name == "postgresql":
+        values["attributes"] = customer.c.attributes.op("||")(new.attributes)
+    else:
+        values["attributes"] = func.json_patch(customer.c.attributes, new.attributes)
+    return add.on_conflict_do_update(index_elements=["external_id"], set_=values)

@@ -1,0 +1,237 @@
+"""A row as a customer or an event, through the same door as the API; or, in words, what is wrong with it.
+
+A row is taken whole or not at all: half a purchase (without its total, say) would be counted, and nobody would notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from engine.language.errors import did_you_mean
+from engine.language.types import Kind as TypeKind
+from engine.language.types import Type
+from engine.runtime.door import Door, Problems
+from engine.runtime.ingest import Incoming
+from engine.runtime.profile import Profile
+
+ID = ("id", "customer", "customer_id", "external_id")
+CUSTOMER = ("customer", "customer_id", "external_id", "user_id")
+EVENT = ("event", "event_name")
+AT = ("at", "occurred_at", "timestamp", "time", "date")
+KEY = ("key", "id", "event_id", "order_id")
+SOURCE = ("source",)
+NESTED = ("with", "properties")
+OURS = ("line", "reason")
+"""What a file of rejected rows adds."""
+
+SOON = timedelta(days=1)
+"""Clocks differ; what lies farther ahead than this is a mistake."""
+
+
+class Kind(StrEnum):
+    CUSTOMERS = "customers"
+    EVENTS = "events"
+
+
+class NoKind(Exception):
+    """The columns tell neither customers nor events."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column is what. Built once for each set of columns."""
+
+    kind: Kind
+    who: str | None
+    event: str | None = None
+    at: str | None = None
+    key: str | None = None
+    source: str | None = None
+    nested: str | None = None
+    rest: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, columns: Sequence[str], kind: Kind | None, named: Mapping[str, str], event: str | None) -> Layout:
+        """`named`: columns that the caller named, by what they are; `event`: the event of every row. Raises NoKind."""
+
+        def first(what: str, candidates: tuple[str, ...]) -> str | None:
+            return named.get(what) or next((name for name in candidates if name in columns), None)
+
+        if kind is None:
+            kind = _kind(columns, named, event)
+        if kind is Kind.CUSTOMERS:
+            who = first("id", ID)
+            return cls(kind, who, rest=tuple(c for c in columns if c not in (who, *OURS)))
+        found = {
+            "who": first("customer", CUSTOMER),
+            "event": None if event else first("event", EVENT),
+            "at": first("at", AT),
+            "key": first("key", KEY),
+            "source": first("source", SOURCE),
+            "nested": first("with", NESTED),
+        }
+        taken = {name for what, name in found.items() if what != "key"} | {*OURS, "key", "id", "event_id"}
+        return cls(kind, rest=tuple(c for c in columns if c not in taken), **found)
+
+
+def _kind(columns: Sequence[str], named: Mapping[str, str], event: str | None) -> Kind:
+    has = {*columns}
+    somebody, moment = has & {*CUSTOMER} or "customer" in named, has & {*AT} or "at" in named
+    if somebody and moment and (event or has & {*EVENT} or "event" in named):
+        return Kind.EVENTS
+    if event:
+        raise NoKind("events need a column for the customer and one for the time")
+    if has & {*ID} or "id" in named:
+        if not moment:
+            return Kind.CUSTOMERS
+        raise NoKind("these may be customers or events")
+    raise NoKind("no column says who")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A customer of a file."""
+
+    external_id: str
+    profile: Profile
+    said_at: datetime | None
+
+
+class Faulty(Exception):
+    """What is wrong with a row."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Reads rows for one project. `zone`: of times that name none; `event`: of every row; `source`: of rows that name
+    none."""
+
+    door: Door
+    zone: ZoneInfo
+    now: datetime
+    event: str | None = None
+    source: str = "import"
+
+    def incoming(self, cells: Mapping[str, Any], layout: Layout) -> Incoming:
+        """An event. Raises Faulty."""
+        who = self._who(cells, layout)
+        name = self.event or (_text(cells.get(layout.event)) if layout.event else None)
+        if name is None:
+            raise Faulty(f"no event ({layout.event or 'event'})")
+        known = self.door.vocabulary.events
+        if name not in known:
+            raise Faulty(f'unknown event "{name}"' + _hint(did_you_mean(name, known)))
+        given = {column: value for column in layout.rest if (value := cells.get(column)) is not None}
+        inner = _json(cells.get(layout.nested)) if layout.nested else None
+        if inner is not None:
+            if not isinstance(inner, Mapping):
+                raise Faulty(f"{layout.nested} holds no object")
+            given |= inner
+        at = self.moment(cells.get(layout.at) if layout.at else None, layout.at or "at")
+        types = known[name].properties
+        problems = Problems()
+        properties = self.door.properties(
+            name, {key: _shaped(value, types.get(key)) for key, value in given.items()}, problems
+        )
+        _none(problems)
+        source = (_text(cells.get(layout.source)) if layout.source else None) or self.source
+        key = _text(cells.get(layout.key)) if layout.key else None
+        # Without a key of its own an event is named by all that the row says: the same row is the same event.
+        key = f"{name}:{key}" if key else digest(who, name, at, given)
+        return Incoming(who, name, key, at, properties, None, source)
+
+    def person(self, cells: Mapping[str, Any], layout: Layout) -> Person:
+        """A customer. Raises Faulty."""
+        who = self._who(cells, layout)
+        given = {name: value for name in layout.rest if (value := cells.get(name)) is not None}
+        said_at = self.moment(given.pop("consent_at"), "consent_at") if "consent_at" in given else None
+        if "created" in given:
+            given["created"] = self.moment(given["created"], "created")
+            said_at = said_at or given["created"]
+        for name in ("consent", "tags"):
+            if isinstance(given.get(name), str):
+                given[name] = _list(given[name])
+        problems = Problems()
+        types = self.door.vocabulary.attributes
+        profile = self.door.profile({k: _shaped(v, types.get(k)) for k, v in given.items()}, problems)
+        _none(problems)
+        return Person(who, profile, said_at)
+
+    def moment(self, value: Any, name: str) -> datetime:
+        """A time: with its zone, or in `zone`; a day is its first moment. Raises Faulty."""
+        if value is None:
+            raise Faulty(f"no time ({name})")
+        at = value
+        if isinstance(value, str):
+            try:
+                at = datetime.fromisoformat(value)
+            except ValueError:
+                at = None
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            at = datetime(value.year, value.month, value.day)  # noqa: DTZ001  its zone follows
+        if not isinstance(at, datetime):
+            raise Faulty(f'{name}: "{str(value)[:40]}" is no time; write it like 2026-12-24T18:00:00+03:00')
+        at = at if at.tzinfo is not None else at.replace(tzinfo=self.zone)
+        if at > self.now + SOON:
+            raise Faulty(f"{name}: {str(value)[:40]} lies in the future")
+        return at
+
+    def _who(self, cells: Mapping[str, Any], layout: Layout) -> str:
+        who = _text(cells.get(layout.who)) if layout.who else None
+        if who is None:
+            raise Faulty(f"no customer ({layout.who or 'customer'})")
+        return who
+
+
+def digest(who: str, name: str, at: datetime, given: Mapping[str, Any]) -> str:
+    said = orjson.dumps([who, name, at, given], option=orjson.OPT_SORT_KEYS, default=str)
+    return hashlib.sha256(said).hexdigest()[:32]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, bool | dict | list):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None
+
+
+def _list(text: str) -> list[str]:
+    return [part for part in text.replace(",", " ").replace(";", " ").split() if part]
+
+
+def _shaped(value: Any, type_: Type | None) -> Any:
+    """A cell in the shape its type wants: JSON in a cell for lists and objects, text for dates and times of Parquet."""
+    if type_ is not None and type_.kind in (TypeKind.LIST, TypeKind.OBJECT):
+        return _json(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def _none(problems: Problems) -> None:
+    if problems.found:
+        raise Faulty("; ".join(f"{name}: {message}" for name, message in problems.found.items()))
+
+
+@lru_cache(maxsize=256)
+def _hint(hint: str | None) -> str:
+    return f" ({hint})" if hint else ""

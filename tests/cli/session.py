@@ -1,0 +1,145 @@
+"""Sessions at the command line as text: what is typed, and what is said. `python -m tests.cli.session FILE…` writes them anew.
+
+    $ at 2026-03-01T06:30:00Z         the clock stands there from now on
+    $ write orders.csv                what follows, after "| ", is written into the file
+    $ karibu import orders.csv        the command line, in this process; what it says to standard error follows "! "
+    $ event amina purchase {"total": 3}    an event comes in, and the engine goes on until nothing is due
+    $ tick                            the engine looks at its clock and goes on until nothing is due
+    $ clicks amina hello              they click in the message of this step
+
+A command that leaves with another exit code than 0 ends with [2]. Seconds are told as "0.0 s".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from engine.app import App
+from engine.cli import main
+from engine.runtime.clock import VirtualClock
+from engine.runtime.door import Problems
+from engine.runtime.ingest import Incoming
+from engine.store.tables import customer, message, message_event
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said, and how it left."""
+
+    out: str
+    err: str
+    code: int
+
+
+def karibu(*arguments: str, clock: VirtualClock | None = None) -> Ran:
+    """Run one command in this process."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(list(arguments), clock)
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else 1
+    return Ran(out.getvalue(), err.getvalue(), code)
+
+
+class Session:
+    """Plays a session in the current directory."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 6, 30, tzinfo=UTC)
+        self.events = 0
+
+    def play(self, text: str) -> str:
+        """The same text with what is said now."""
+        said = []
+        for typed, written in steps(text):
+            said.append(f"$ {typed}\n" + "".join(f"| {line}\n" for line in written) + self._do(typed, written))
+        return "\n".join(said)
+
+    def _do(self, typed: str, written: list[str]) -> str:
+        word, _, rest = typed.partition(" ")
+        if word == "at":
+            self.now = datetime.fromisoformat(rest)
+        elif word == "write":
+            Path(rest).parent.mkdir(parents=True, exist_ok=True)
+            Path(rest).write_text("".join(line + "\n" for line in written), encoding="utf-8")
+        elif word == "karibu":
+            return told(karibu(*words(rest), clock=VirtualClock(self.now)))
+        else:
+            self._engine(word, rest)
+        return ""
+
+    def _engine(self, word: str, rest: str) -> None:
+        app = App.of(Path("."), VirtualClock(self.now))
+        try:
+            if word == "event":
+                who, name, *more = rest.split(" ", 2)
+                self.events += 1
+                properties = app.door.properties(name, json.loads(more[0]) if more else {}, Problems())
+                app.runtime.ingest([Incoming(who, name, f"e{self.events}", self.now, properties)])
+            elif word == "clicks":
+                who, step = rest.split(" ")
+                with app.database.write() as connection:
+                    sent = connection.scalar(
+                        select(message.c.id)
+                        .join(customer, customer.c.id == message.c.customer_id)
+                        .where(customer.c.external_id == who, message.c.step == step)
+                    )
+                    connection.execute(insert(message_event).values(message_id=sent, kind="clicked", at=self.now))
+            else:
+                assert word == "tick", word
+                app.runtime.tick()
+            app.runtime.advance()
+        finally:
+            app.close()
+
+
+def steps(text: str) -> list[tuple[str, list[str]]]:
+    """What is typed, with what is written into files."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.startswith("| ") or line == "|":
+            found[-1][1].append(line[2:])
+    return found
+
+
+def words(text: str) -> list[str]:
+    """The words of a command; what stands in quotes is one."""
+    return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', text)]
+
+
+def told(ran: Ran) -> str:
+    err = "".join(f"! {line}".rstrip() + "\n" for line in ran.err.splitlines())
+    out = ran.out if not ran.out or ran.out.endswith("\n") else ran.out + "\n"
+    said = out + err + (f"[{ran.code}]\n" if ran.code else "")
+    return re.sub(r"\d+\.\d s\b", "0.0 s", said)
+
+
+def write(files: list[str]) -> None:
+    for name in files:
+        file = Path(name).resolve()
+        before = os.getcwd()
+        with tempfile.TemporaryDirectory() as directory:
+            os.chdir(directory)
+            try:
+                file.write_text(Session().play(file.read_text(encoding="utf-8")), encoding="utf-8")
+            finally:
+                os.chdir(before)
+
+
+if __name__ == "__main__":
+    os.environ.update(NO_COLOR="1", COLUMNS="100", TERM="dumb")
+    write(sys.argv[1:])
