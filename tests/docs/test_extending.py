@@ -1,0 +1,56 @@
+"""The examples for people who extend Karibu are real modules that work."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from engine.channels.base import Accepted, Outgoing, Sender, Surroundings
+from engine.language.registry import Registry, declared
+from tests.docs.blocks import ROOT, fences
+
+FILES = {
+    fence.kind.removeprefix("file:"): fence.text
+    for fence in fences(ROOT / "docs/extending.md")
+    if fence.kind.startswith("file:")
+}
+
+
+@pytest.fixture
+def module(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleType]:
+    """The module of the page that the test names, imported from a file."""
+    path = tmp_path / Path(request.param).name
+    path.write_text(FILES[request.param], encoding="utf-8")
+    name = f"page_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    yield made
+    del sys.modules[name]
+
+
+@pytest.mark.parametrize("module", sorted(FILES), indirect=True)
+def test_an_example_registers_by_its_decorator(module: ModuleType) -> None:
+    registry = Registry.of(module)
+    names = [*registry.steps, *registry.channels, *registry.triggers]
+    assert names == [module.__name__.removeprefix("page_")]
+    assert all(declared(made) for made in [*registry.steps.values(), *registry.channels.values()])
+
+
+@pytest.mark.parametrize("module", ["shop/lines.py"], indirect=True)
+def test_the_channel_of_the_page_sends(module: ModuleType, tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    channel = module.Lines.open(module.LinesOptions(file="out.jsonl"), Surroundings(mail=tmp_path))
+    content = SimpleNamespace(subject="", html="", text="Karibu", title="", body="", url="")
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    message = Outgoing("m-1", "sms", "+254712345678", content, Sender("Duka"), at, "offers")
+    assert channel.send(message) == Accepted("m-1")
+    assert (tmp_path / "out.jsonl").read_text() == '{"id": "m-1", "to": "+254712345678", "text": "Karibu"}\n'
