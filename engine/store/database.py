@@ -8,7 +8,9 @@ locked" however long it is prepared to wait. PostgreSQL runs READ COMMITTED.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
@@ -195,7 +197,6 @@ def _sqlite(address: URL, role: Literal["writer", "reader"], **pool: Any) -> Eng
         connection.isolation_level = None  # the driver opens no transaction of its own; "begin" below does
         pragmas = [
             f"busy_timeout = {BUSY_TIMEOUT_MS}",
-            "journal_mode = WAL",
             "synchronous = FULL",  # an event that was answered 202 survives the plug
             "foreign_keys = ON",
             "temp_store = MEMORY",
@@ -208,6 +209,7 @@ def _sqlite(address: URL, role: Literal["writer", "reader"], **pool: Any) -> Eng
             pragmas.append("query_only = ON")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
+        _write_ahead(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -217,3 +219,17 @@ def _sqlite(address: URL, role: Literal["writer", "reader"], **pool: Any) -> Eng
         connection.exec_driver_sql(how)
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Put the file in WAL mode. Two processes that do it to a new file at once would wait for each other, so SQLite
+    tells one of them "locked" at once, whatever its busy_timeout: that one looks again."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import orjson
@@ -178,11 +180,18 @@ class Shop:
 
 
 def ask(api_url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """What Prefect's page would be told."""
+    """What Prefect's page would be told. Like any client of it, asks again after a 503: on SQLite two of its own
+    transactions have met."""
     data = orjson.dumps(body or {})
     request = Request(f"{api_url}/{path}", data=data, headers={"Content-Type": "application/json"}, method="POST")
-    with urlopen(request, timeout=10) as answer:
-        return orjson.loads(answer.read())
+    for tries_left in reversed(range(20)):
+        try:
+            with urlopen(request, timeout=10) as answer:
+                return orjson.loads(answer.read())
+        except HTTPError as error:
+            if error.code != 503 or not tries_left:
+                raise
+            time.sleep(0.25)
 
 
 Open = Callable[..., Shop]

@@ -332,3 +332,27 @@ def test_a_deadlock_reaches_the_one_who_can_try_again(postgres_database: Databas
     for thread in threads:
         thread.join(30)
     assert caught == ["40P01"]
+
+
+def test_a_new_file_may_be_opened_by_two_at_once(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+    together = threading.Barrier(2)
+
+    def create(database: Database) -> None:
+        together.wait(10)
+        try:
+            with database.write() as connection:
+                connection.execute(text("CREATE TABLE IF NOT EXISTS t (a)"))
+        except DatabaseError as error:
+            failed.append(error)
+
+    for n in range(60):  # one in eight failed before; all sixty pass by luck once in three thousand times
+        both = [Database(f"sqlite:///{tmp_path / f'{n}.db'}") for _ in range(2)]
+        threads = [threading.Thread(target=create, args=(one,)) for one in both]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for one in both:
+            one.dispose()
+    assert failed == []
