@@ -184,12 +184,13 @@ def ask(api_url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     transactions have met."""
     data = orjson.dumps(body or {})
     request = Request(f"{api_url}/{path}", data=data, headers={"Content-Type": "application/json"}, method="POST")
-    for tries_left in reversed(range(20)):
+    deadline = time.monotonic() + 10
+    while True:
         try:
             with urlopen(request, timeout=10) as answer:
                 return orjson.loads(answer.read())
         except HTTPError as error:
-            if error.code != 503 or not tries_left:
+            if error.code != 503 or time.monotonic() > deadline:
                 raise
             time.sleep(0.25)
 
