@@ -25,7 +25,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    insert,
     literal,
     or_,
     select,
@@ -49,7 +48,7 @@ from engine.runtime.clock import Clock
 from engine.runtime.letters import Letter
 from engine.steps.send import IN_DOUBT, NOT_SENT, SENT, Send
 from engine.store.database import Database
-from engine.store.scratch import scratch
+from engine.store.scratch import fill, scratch
 from engine.store.tables import UNSETTLED, enrolment, message
 from engine.store.types import Instant, id_type
 
@@ -317,7 +316,7 @@ def record(
     if not settled:
         return
     scratch(connection, settling)
-    connection.execute(insert(settling), [one._asdict() for one in settled])
+    fill(connection, settling, settled)
     mine = and_(
         message.c.id == settling.c.message_id,
         message.c.fence == settling.c.fence,

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text, and_, bindparam, case, insert, literal, select
+from sqlalchemy import Column, Connection, MetaData, Table, Text, and_, bindparam, case, literal, select
 
 from engine.cohort.program import Program
 from engine.language.values import LARGEST_MONEY
 from engine.runtime import matching
 from engine.runtime.profile import Profile, Writer
 from engine.store.failures import deadlocked
-from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
+from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
 from engine.store.types import id_type
 
@@ -204,8 +204,7 @@ def _match(
     receipt: Receipt,
 ) -> None:
     scratch(connection, arrived)
-    rows = [{"event_id": one.event_id, "customer_id": one.customer_id, "name": one.incoming.name} for one in fresh]
-    connection.execute(insert(arrived), rows)
+    fill(connection, arrived, [(one.event_id, one.customer_id, one.incoming.name) for one in fresh])
     names = {one.incoming.name for one in fresh}
     for program in programs:
         inside = program.version_id in in_flight

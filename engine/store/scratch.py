@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,22 @@ def scratch(connection: Connection, table: Table) -> None:
     """Make the temporary `table` exist on this connection and be empty in this transaction."""
     connection.exec_driver_sql(_create(table, connection.dialect.name))
     connection.exec_driver_sql(f"DELETE FROM {table.name}")
+
+
+def fill(connection: Connection, table: Table, rows: Iterable[tuple[int | str | None, ...]]) -> None:
+    """Write rows, each with a value for every column, into a scratch table that `scratch` has made.
+
+    Past SQLAlchemy, which would look at each value for longer than the database takes to keep it."""
+    if connection.dialect.name == "sqlite":
+        given = list(rows)
+        if given:
+            connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(table.c))})", given)
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 @cache
