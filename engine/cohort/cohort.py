@@ -120,14 +120,15 @@ class Cohort:
         pass_id: str,
         limit: int | None = None,
         first: tuple[FromClause, ColumnElement[bool]] | None = None,
+        people: bool = True,
         wait: bool = False,
     ) -> Cohort:
         """Judge, lock and take up to `limit` enrolments that `who` names. `first`: a table to start from, and how
-        enrolments join it.
+        enrolments join it. `people`: whether they are judged by anything of their customer or of what let them in.
 
         Rows another engine has locked are skipped (they are being moved), or with `wait` waited for."""
         scratch(connection, moving)
-        source = with_people(enrolment if first is None else Onward(first[0], enrolment, first[1]))
+        source: FromClause = enrolment if first is None else Onward(first[0], enrolment, first[1])
         rows = (
             select(
                 enrolment.c.id,
@@ -141,7 +142,7 @@ class Cohort:
                 _or_null(judgement.event_id),
                 _or_null(judgement.detail),
             )
-            .select_from(source)
+            .select_from(with_people(source) if people else source)
             .where(who, IN_JOURNEY)
             .with_for_update(of=enrolment, skip_locked=not wait)
         )

@@ -357,6 +357,7 @@ def settle(connection: Connection, program: Program, step_id: str, now: datetime
         now=now,
         pass_id=pass_id,
         first=(messages, on),
+        people=False,
         wait=True,
     )
     if cohort.size:

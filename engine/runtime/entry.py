@@ -149,6 +149,7 @@ def _end_running(connection: Connection, program: Program, now: datetime) -> Non
         now=now,
         pass_id="entry",
         first=(arriving, on),
+        people=False,
         wait=True,
     )
     cohort.finish("restarted", "restarted")
