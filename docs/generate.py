@@ -16,6 +16,7 @@ from typing import Any, Union, get_args, get_origin
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
 import engine.cli  # noqa: F401  adds the commands
 from engine import starter
@@ -116,9 +117,18 @@ def _commands() -> Iterator[str]:
     """Each command's help, as `--help` prints it on a terminal of a hundred columns."""
     group = typer.main.get_command(app)
     assert isinstance(group, Commands)
-    for name, command in sorted(group.commands.items()):
-        context = command.make_context(f"karibu {name}", [], resilient_parsing=True, terminal_width=100)
-        yield f"### karibu {name}\n\n```text\n{command.get_help(context).strip()}\n```"
+    for name, command in sorted(_each(group, "karibu")):
+        context = command.make_context(name, [], resilient_parsing=True, terminal_width=100)
+        yield f"### {name}\n\n```text\n{command.get_help(context).strip()}\n```"
+
+
+def _each(group: TyperGroup, before: str) -> Iterator[tuple[str, Any]]:
+    """Every command with its whole name, those of two words too."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _each(command, f"{before} {name}")
+        else:
+            yield f"{before} {name}", command
 
 
 def _settings() -> str:

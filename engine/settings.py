@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     prefect_api_url: str | None = Field(None, description="A Prefect server of your own; Karibu then starts none.")
     base_url: str | None = Field(None, description="How customers reach the service: links in messages begin with it.")
     api_key: SecretStr | None = Field(
-        None, description="What senders of events show. Default: made once, kept in home."
+        None,
+        description="The API key that may do everything; senders get keys of their own from `karibu key create`. "
+        "Default: made once, kept in home.",
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def key(self) -> str:
-        """The API key."""
+        """The API key that may do everything."""
         return self.api_key.get_secret_value() if self.api_key else _kept(self.data / "api-key")
 
     def value_of(self, name: str) -> str | None:

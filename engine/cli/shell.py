@@ -88,17 +88,24 @@ app = typer.Typer(
 )
 
 
-def command(section: str, *examples: str, name: str | None = None) -> Callable[[F], F]:
-    """Add a command: its docstring is its help, with the examples below."""
+def command(section: str, *examples: str, name: str | None = None, group: typer.Typer = app) -> Callable[[F], F]:
+    """Add a command: its docstring is its help, with the examples below. `group`: that of commands of two words."""
 
     def add(function: F) -> F:
         text = inspect.getdoc(function) or ""
         shown = "\n\n\b\n" + "\n".join(["For example:", *(f"  {example}" for example in examples)])
         short = text.partition("\n")[0]
-        app.command(name or function.__name__, help=text + shown, short_help=short, rich_help_panel=section)(function)
+        group.command(name or function.__name__, help=text + shown, short_help=short, rich_help_panel=section)(function)
         return function
 
     return add
+
+
+def commands(name: str, text: str) -> typer.Typer:
+    """A group of commands of two words, like `karibu key create`; `text` is its help."""
+    made = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=text)
+    app.add_typer(made, name=name, rich_help_panel=RUN)
+    return made
 
 
 def _root(ctx: typer.Context, value: Path | None) -> Path | None:

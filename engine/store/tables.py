@@ -391,6 +391,23 @@ class Fired(SQLModel, table=True):
     at: datetime = _at()
 
 
+class ApiKey(SQLModel, table=True):
+    """A key of the HTTP side. Of its secret there is only the SHA-256, in hex: 256 bits of chance can't be guessed, so
+    a slow hash would protect nothing and cost every request. `rate` is requests per second; `scope` is write, read or
+    admin. A row stays when its key is revoked."""
+
+    __tablename__ = "api_key"
+    id: int | None = _id()
+    name: str = _text()
+    prefix: str = _text(unique=True)
+    secret_hash: str = _text()
+    scope: str = _text()
+    browser: bool
+    rate: int | None = None
+    created_at: datetime = _at()
+    revoked_at: datetime | None = _at(null=True)
+
+
 class Mark(SQLModel, table=True):
     """How far a long piece of work has come, written in the transaction of the work itself."""
 
@@ -427,6 +444,7 @@ message_event = _table(MessageEvent)
 parked = _table(Parked)
 zone_period = _table(ZonePeriod)
 fired = _table(Fired)
+api_key = _table(ApiKey)
 mark = _table(Mark)
 
 IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
