@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 from engine.app import App
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
-from engine.runtime import versions
+from engine.runtime import keys, versions
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
 from engine.web.api import Site, build
@@ -61,14 +61,17 @@ class Refused(Exception):
 
 
 def check_bind(app: App) -> None:
-    """Who listens beyond this machine needs a key that somebody chose. Raises Refused."""
+    """Who listens beyond this machine needs a key that somebody chose, or made to send events with. Raises Refused."""
     settings = app.settings
     if _loopback(settings.host):
         return
     if settings.api_key is None:
+        with app.database.read() as connection:
+            if keys.guards(connection):
+                return
         raise Refused(
-            f"{settings.host} can be reached from other machines, and no API key is set",
-            "set KARIBU_API_KEY, or listen on 127.0.0.1 behind a proxy",
+            f"{settings.host} can be reached from other machines, and no API key is set or made",
+            "make one: karibu key create NAME --scope write; or set KARIBU_API_KEY; or listen on 127.0.0.1",
         )
     if len(settings.key) < SHORTEST_KEY:
         raise Refused(f"the API key has fewer than {SHORTEST_KEY} characters", "make a longer one, by chance")

@@ -1,29 +1,30 @@
 """The service's HTTP side: events in, how it is, and the way out of a topic.
 
-    POST /v1/events   one event or a list; needs the key      202 once they are durable
-    GET  /v1/status   journeys and what waits; needs the key
+    POST /v1/events   one event or a list; scope write        202 once they are durable
+    GET  /v1/status   journeys and what waits; scope read
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
 
-Every route under /v1 wants the API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, before its body is read.
+Every route under /v1 wants an API key of a scope, before its body is read: engine.web.access decides.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
 from engine.runtime import feedback
 from engine.web import unsubscribe
+from engine.web.access import Access, Reader, Writer
+from engine.web.cors import Cors
 from engine.web.intake import Full, Intake
 from engine.web.reading import Fault, Posted, Unreadable, read
 
@@ -49,9 +50,11 @@ def build(site: Site) -> FastAPI:
     web = FastAPI(title="Karibu", docs_url=None, redoc_url=None, openapi_url=None)
     web.add_exception_handler(Exception, _ours)
     web.add_exception_handler(HTTPException, _told)
+    app = site.app()
+    web.state.access = Access(app.settings.key, app.database)
+    web.add_middleware(Cors)
     web.include_router(_events(site))
     web.include_router(_open(site))
-    app = site.app()
     brand, topics = app.content.project.brand, app.content.project.topics
     shop = unsubscribe.Shop(brand.name, brand.address, brand.locale, {name: one.title for name, one in topics.items()})
     web.include_router(unsubscribe.router(app.subscriptions, shop, _opt_out(app)))
@@ -59,10 +62,10 @@ def build(site: Site) -> FastAPI:
 
 
 def _events(site: Site) -> APIRouter:
-    routes = APIRouter(prefix="/v1", dependencies=[Depends(_key_of(site))])
+    routes = APIRouter(prefix="/v1")
 
     @routes.post("/events")
-    async def events(request: Request) -> Response:
+    async def events(request: Request, caller: Writer) -> Response:
         body = await _body(request)
         app = site.app()
         now = app.clock.now()
@@ -77,7 +80,7 @@ def _events(site: Site) -> APIRouter:
         return await _take(site.intake, posted)
 
     @routes.get("/status")
-    def status() -> Response:
+    def status(caller: Reader) -> Response:
         return _json(200, site.report())
 
     return routes
@@ -123,17 +126,6 @@ def _open(site: Site) -> APIRouter:
         return _json(200 if healthy else 503, {"ok": healthy})
 
     return routes
-
-
-def _key_of(site: Site) -> Callable[[Request], Awaitable[None]]:
-    async def allowed(request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        shown = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-        # Compared as bytes and to the end, so that the time it takes tells nothing.
-        if not hmac.compare_digest(shown.encode(), site.app().settings.key.encode()):
-            raise HTTPException(401, "an API key is needed", {"WWW-Authenticate": "Bearer"})
-
-    return allowed
 
 
 async def _body(request: Request) -> bytes:

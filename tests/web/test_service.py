@@ -5,16 +5,26 @@ from __future__ import annotations
 import signal
 import socket
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx2
 import pytest
 from sqlalchemy import func, select
 
+from engine.app import App
 from engine.runtime import versions
+from engine.runtime.clock import SystemClock
+from engine.runtime.keys import Scope
+from engine.service import Refused, check_bind
+from engine.settings import Settings
 from engine.store.tables import consent, customer, event, tally
+from tests.cli.session import karibu
+from tests.scenarios.shop import PROJECT
 from tests.web.conftest import KEY, Service, Start, eventually
+from tests.web.test_keys import made, revoked
 
 pytestmark = pytest.mark.slow
 
@@ -220,13 +230,61 @@ def test_what_is_published_meanwhile_is_taken_up(start: Start) -> None:
 
 def test_it_listens_to_the_world_only_with_a_key_that_somebody_chose(start: Start) -> None:
     for settings, said in (
-        ({"KARIBU_API_KEY": ""}, "no API key is set"),
+        ({"KARIBU_API_KEY": ""}, "no API key is set or made"),
         ({"KARIBU_API_KEY": "short"}, "fewer than 16"),
     ):
         service = start(wait=False, KARIBU_HOST="0.0.0.0", **settings)
         assert service.process.wait(60) == 2
         assert said in service.log.read_text()
         assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.parametrize("kind", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)])
+def test_it_listens_to_the_world_when_somebody_has_made_a_key_to_send_with(
+    project: Callable[..., Path], kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(kind)
+    app = App(
+        Settings.of(project({"workflows/project.yaml": PROJECT}), database_url=url, host="0.0.0.0"), SystemClock()
+    )
+    for scope, browser in (("read", False), ("write", True)):
+        made(app.database, cast(Scope, scope), browser=browser)
+        with pytest.raises(Refused, match="no API key is set or made") as refused:
+            check_bind(app)
+        assert "karibu key create" in refused.value.hint
+    key = made(app.database, "write")
+    check_bind(app)
+    revoked(app.database, key.prefix)
+    with pytest.raises(Refused):
+        check_bind(app)
+    made(app.database, "admin")
+    check_bind(app)
+    short = App(Settings.of(app.settings.root, database_url=url, host="0.0.0.0", api_key="short"), SystemClock())
+    with pytest.raises(Refused, match="fewer than 16"):  # it would still open everything
+        check_bind(short)
+    app.close()
+
+
+def test_keys_are_made_and_revoked_while_it_runs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start()
+    monkeypatch.setenv("KARIBU_DATABASE_URL", service.url_of_database)
+
+    def key(*arguments: str) -> str:
+        ran = karibu("-C", str(service.root), "key", *arguments)
+        assert ran.code == 0, ran.err
+        return ran.out.strip()
+
+    old, new = key("create", "shop"), key("create", "shop")
+
+    def answers(text: str, path: str = "/v1/events") -> int:
+        return service.client(text).post(path, json=SIGNED_UP).status_code
+
+    eventually(lambda: (answers(old), answers(new)) == (202, 202))
+    assert service.client(old).get("/v1/status").status_code == 403
+    key("revoke", old.split("_")[1])
+    eventually(lambda: answers(old) == 401)
+    assert answers(new) == 202
+    assert not any(text.split("_")[2] in service.log.read_text() for text in (old, new))
 
 
 def test_two_services_share_no_sqlite_file_and_no_port(start: Start) -> None:
