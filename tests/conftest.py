@@ -173,9 +173,9 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser(chromium: str) -> Iterator[Browser]:
-    """A headless browser."""
+    """A headless browser. Not of the session: while it runs its thread has an event loop, and asyncio.run refuses."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

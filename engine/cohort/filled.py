@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +17,20 @@ def expressions(text: str) -> tuple[str, ...]:
     return tuple(piece.text for piece in pieces(text) if isinstance(piece, Hole))
 
 
-def fill(text: str, results: Mapping[str, Any]) -> Any:
-    """The text with its expressions' results in place. One that is nothing but an expression keeps its value's type."""
+def fill(text: str, results: Mapping[str, Any], show: Callable[[Any], str]) -> Any:
+    """The text with its expressions' results in place, as `show` says them; what is missing is nothing. One that is
+    nothing but an expression keeps its value's type."""
     parts = pieces(text)
     if len(parts) == 1 and isinstance(parts[0], Hole):
         return results[parts[0].text]
-    return "".join(_shown(results[piece.text]) if isinstance(piece, Hole) else piece for piece in parts)
+    return text_of(text, results, show)
 
 
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
+def text_of(text: str, results: Mapping[str, Any], show: Callable[[Any], str]) -> str:
+    """The same where it has to be a text."""
+    parts = pieces(text)
+    return "".join(_said(results[piece.text], show) if isinstance(piece, Hole) else piece for piece in parts)
+
+
+def _said(value: Any, show: Callable[[Any], str]) -> str:
+    return "" if value is None else show(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Double, FromClause, Text, case, cast, func, null, or_
+from sqlalchemy import BigInteger, ColumnElement, Double, FromClause, Text, case, cast, func, literal, null, or_
 
 from engine.cohort.cohort import entry_event
 from engine.cohort.program import Program
@@ -66,6 +66,19 @@ class Scope:
             whole = case((func.abs(column) < 1e18, cast(column, BigInteger)))
             return case((column == whole, cast(whole, Text)), else_=cast(column, Text))
         return cast(column, Text)
+
+    def shown(self, text: str) -> ColumnElement[str]:
+        """The value as people write it; NULL when missing. Money is in its currency's unit."""
+        if self.typed(text).type.kind is not Kind.MONEY:
+            return self.text(text)
+        digits = self.program.vocabulary.digits
+        minor = cast(func.round(self.value(text)), BigInteger)
+        unit = literal(10**digits, BigInteger)
+        sign, size = case((minor < 0, "-"), else_=""), func.abs(minor)
+        whole = sign + cast(size.op("/")(unit), Text)  # of two whole numbers: both databases drop the fraction
+        if not digits:
+            return whole
+        return whole + "." + func.substr(cast(unit + size.op("%")(unit), Text), 2)
 
     def stored(self, text: str) -> ColumnElement[Any]:
         """The value in the form it is kept in a JSON document."""

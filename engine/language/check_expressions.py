@@ -27,6 +27,7 @@ from engine.language.yaml import Document, Scalar
 
 _KEYS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.INSTANT)
 _AMOUNTS = (Kind.NUMBER, Kind.MONEY)
+_IN_TEXTS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.MONEY)
 _DATES = (Kind.DATE, Kind.INSTANT, Kind.BIRTHDAY)
 _EXPECTED: Mapping[str, tuple[tuple[Kind, ...], str]] = {
     "key": (_KEYS, "a key is a text, a number or a date"),
@@ -147,8 +148,13 @@ class _Reading:
             elif len(parts) > 1:
                 if type_.kind is not Kind.TEXT:
                     raise Wrong(f"a text is put together here, and {path[-1]} is {_a(type_)}")
-            elif (given := parse(holes[0].text, names, vocabulary).type) != type_:
-                raise Wrong(f"this is {_a(given)}, and {path[-1]} is {_a(type_)}", offset=holes[0].offset)
+                for hole in holes:
+                    given = parse(hole.text, names, vocabulary).type
+                    if given.kind not in _IN_TEXTS:
+                        hint = "keep it in an attribute of its own"
+                        raise Wrong(f"{_a(given)} can't be part of a text", hint, offset=hole.offset)
+            elif (only := parse(holes[0].text, names, vocabulary).type) != type_:
+                raise Wrong(f"this is {_a(only)}, and {path[-1]} is {_a(type_)}", offset=holes[0].offset)
         except Wrong as wrong:
             yield self.document.problem(path, wrong.message, wrong.hint, offset=wrong.offset)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from engine.rendering.budget import Budget
-from engine.rendering.filters import mail_locale
+from engine.rendering.filters import mail_locale, plain
 from engine.rendering.sources import Sources
 from engine.rendering.template import OWN, Compiled, compile_template
 from engine.rendering.values import BrokenTemplate, Links, Needs, Rendered, RenderError, TemplateProblem, Use
@@ -141,6 +141,11 @@ class Renderer:
             }
         )
         return replace(rendered, locale=written)
+
+    def shown(self, value: Any, locale: str | None = None, zone: str | None = None) -> str:
+        """A value as a template would show it without a filter: to a customer of this locale and time zone, or to the
+        shop's own people."""
+        return plain({"brand": self._brand, "locale": locale or self._default, "_zone": _zone(zone, self._zone)}, value)
 
     def _template(self, ref: str, locale: str) -> Compiled:
         key = (ref, locale)

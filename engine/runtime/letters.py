@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, or_, select
 
 from engine.cohort.cohort import entry_event
-from engine.cohort.filled import expressions, fill
+from engine.cohort.filled import expressions, fill, text_of
 from engine.cohort.gate import ADDRESS, TEAM, stop_reason
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
@@ -106,10 +107,12 @@ def _of_one_template(
             text: computed(row._mapping[f"x_{n}"], scope.typed(text).type, program.vocabulary)
             for n, text in enumerate(texts)
         }
+        reader, put = ((None, None), text_of) if channel == TEAM else ((row.locale, row.timezone), fill)
+        show = partial(_shown, renderer, *reader)
         values: dict[str, Any] = {
             "customer": customer_values(row, program.vocabulary),
             "entry": event_values(row.entry_properties, program.names.entry, program.vocabulary),
-            "with": {name: fill(text, results) for name, text in filled.items()},
+            "with": {name: put(text, results, show) for name, text in filled.items()},
             "_calls": {text: results[text] for text in calls},
             **heard.get(row.enrolment_id, {}),
         }
@@ -134,6 +137,10 @@ def _of_one_template(
             )
         )
     return letters
+
+
+def _shown(renderer: Renderer, locale: str | None, zone: str | None, value: Any) -> str:
+    return renderer.shown(value, locale, zone)
 
 
 def reference(enrolment_id: int, visit: int, route: str) -> str:

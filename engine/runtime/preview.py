@@ -106,7 +106,11 @@ def preview(
         text: _result(connection, text, names, vocabulary, who, entry.id if entry is not None else None, now, made)
         for text in texts
     }
-    values["with"] = {name: fill(text, results) for name, text in filled.items()}
+
+    def shown(value: Any) -> str:
+        return renderer.shown(value, locale or person.locale, person.timezone)
+
+    values["with"] = {name: fill(text, results, shown) for name, text in filled.items()}
     values["_calls"] = {text: results[text] for text in needs.calls}
     url = (content.project.brand.url or "https://shop.example").rstrip("/") + "/u/preview"
     transactional = place is not None and place.program.journey.topic == TRANSACTIONAL

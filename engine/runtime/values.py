@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from engine.language.types import Birthday, Kind, Type
@@ -48,6 +48,8 @@ def computed(value: Any, type_: Type, vocabulary: Vocabulary) -> Any:
         return bool(value)
     if type_.kind is Kind.MONEY:
         return Money(round(value), vocabulary.currency)
+    if type_.kind is Kind.DURATION and not isinstance(value, timedelta):
+        return timedelta(microseconds=int(value))
     if type_.kind is Kind.INSTANT and not hasattr(value, "tzinfo"):
         return moment(int(value))
     return plain(value, type_, vocabulary) if type_.kind is Kind.NUMBER else value

@@ -67,6 +67,6 @@ def _column(scope: Scope, name: str, text: str) -> ColumnElement[Any]:
         return scope.stored(parts[0].text)
     joined: ColumnElement[str] = literal("")
     for part in parts:
-        shown = func.coalesce(scope.text(part.text), "") if isinstance(part, Hole) else literal(part)
+        shown = func.coalesce(scope.shown(part.text), "") if isinstance(part, Hole) else literal(part)
         joined = joined + cast(shown, Text)
     return joined if type_.kind is Kind.TEXT else null()

@@ -254,6 +254,24 @@ CASES: dict[str, tuple[str, str]] = {
             - {ends: right}
         """,
     ),
+    "a text that is put together says amounts, numbers and days as people write them": (
+        """
+        enter: {event: purchase}
+        steps:
+          - update: {customer.city: "{{ entry.total }} of {{ total('purchase', 'total') }}, {{ times('purchase') }}"}
+          - update: {customer.tier: "{{ entry.total - 100 }} {{ entry.total / 1000 }} {{ customer.renewal }}"}
+        """,
+        """
+        - scenario: it happens
+          start: 2026-03-02 09:00
+          customer: {id: amina, renewal: 2027-01-31}
+          story:
+            - {event: purchase, with: {total: 49.90}}
+            - {updates: {customer.city: "49.90 of 49.90, 1"}}
+            - {updates: {customer.tier: "-50.10 0.05 2027-01-31"}}
+            - {ends: finished}
+        """,
+    ),
     "tags come and go": (
         """
         enter: {event: signed_up}
