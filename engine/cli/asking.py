@@ -78,6 +78,8 @@ def _notes(one: JourneyStatus, words: Words) -> list[str]:
         said.append("the file has changed since it was published: karibu publish " + one.journey)
     if one.state == "gone":
         said.append("its file is gone; the published version goes on until karibu stop " + one.journey)
+    for number, message in one.stuck.items():
+        said.append(f"version {number} can't go on: {message}; put it back, or karibu stop {one.journey}")
     if len(one.inside_by_version) > 1 or (one.inside_by_version and one.version not in one.inside_by_version):
         said.append("inside: " + ", ".join(f"{n:,} in version {number}" for number, n in one.inside_by_version.items()))
     if one.stopped:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.language.content import Content
+from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime import advance, delivery, versions
@@ -23,6 +24,7 @@ from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.delivery import Post
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
+from engine.runtime.outlived import outlived
 from engine.runtime.tick import Ticked, refresh, tick
 from engine.runtime.versions import Published
 from engine.segments.survey import prepare
@@ -86,13 +88,18 @@ class Runtime:
         self._programs, self._seen = {}, None
 
     def publish(self, names: Iterable[str] | None = None) -> list[Published]:
-        """Make journeys of the content live (all of them by default), those that changed as new versions."""
+        """Make journeys of the content live (all of them by default), those that changed as new versions.
+
+        Raises ContentError, and publishes nothing, while customers are inside a version that the content has no words
+        for any more."""
         chosen = sorted(self.content.journeys) if names is None else list(names)
         now = self.clock.now()
         prepare(self.database, self.content, now)
         with self.database.write() as connection:
             ensure_used_zones(connection, self.content.project.brand.timezone)
             published = versions.publish(connection, self.content, chosen, now)
+            if broken := outlived(connection, self.content, self.registry):
+                raise ContentError(problem for problems in broken.values() for problem in problems)
             programs = versions.load(connection, self.content, self.registry, now)
             refresh(connection, self.content, list(programs.values()), now)
             versions.let_members_in(connection, programs, published, now)

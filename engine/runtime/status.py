@@ -17,6 +17,7 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.explain import goal_kind
+from engine.runtime.outlived import outlived
 from engine.runtime.versions import LIVE, STOPPED, digest
 from engine.segments.membership import segments_of, whole_because
 from engine.store.local_time import loaded_zones
@@ -45,6 +46,7 @@ class JourneyStatus:
     `state`: live, stopped, unpublished (only a file), gone (only in the database). `changed`: the file says something
     else than the newest version. `stopped`: messages not sent, by reason; `refused`: not let in, by reason. `value` is
     minor units where `money`. `next_fire`: when a date or schedule goes off; `next_due`: when the first wait ends.
+    `stuck`: the first word that the files no longer know, by version.
     """
 
     journey: str
@@ -68,6 +70,7 @@ class JourneyStatus:
     parked: int = 0
     next_fire: datetime | None = None
     next_due: datetime | None = None
+    stuck: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def status(
             .group_by(enrolment.c.journey)
         )
     }
+    stuck = outlived(connection, content, registry)
     zones = [*loaded_zones(connection)]
     found = []
     for name in chosen:
@@ -187,6 +191,7 @@ def status(
                 parked=parks.get(name, 0),
                 next_fire=_next_fire(program, now, zones),
                 next_due=due.get(name),
+                stuck={number: problems[0].message for (of, number), problems in stuck.items() if of == name},
             )
         )
     return Status(

@@ -1,0 +1,70 @@
+"""A published version keeps its text; the words in it are the project's. What happens when they are taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.language.content import Content, load
+from engine.language.errors import ContentError
+from engine.runtime import versions
+from engine.runtime.outlived import outlived
+from engine.runtime.status import status
+from engine.store.database import Database
+from tests.engine.shop import PROJECT, Shop
+
+JOURNEYS = {
+    "gold": 'enter: {event: purchase}\nsteps: [{wait: 1d}, {branch: [{if: customer.tier == "gold", then: [{tag: a}]}]}]\n',
+    "plain": "enter: {event: shipped}\nsteps: [{wait: 1d}, {tag: b}]\n",
+}
+
+
+def without_tier(shop: Shop, root: Path) -> Content:
+    """The project after somebody took `tier` away, and with it what asks for it."""
+    (root / "workflows/project.yaml").write_text(PROJECT.replace("tier: text, ", ""))
+    (root / "workflows/gold.yaml").write_text(
+        "journey: gold\ntopic: offers\nenter: {event: purchase}\nsteps: [{tag: a}]\n"
+    )
+    content = load(root, shop.runtime.registry)
+    shop.runtime.renew(content, shop.runtime.post)
+    return content
+
+
+def test_a_word_that_customers_inside_still_need_is_not_taken_away_silently(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.happens("amina", "purchase", total=100)
+    shop.settle()
+    content = without_tier(shop, tmp_path)
+    with pytest.raises(ContentError) as told:
+        shop.runtime.publish()
+    assert str(told.value).splitlines()[0] == (
+        'workflows/gold.yaml@1:4:45 steps[1].branch[0].if: unknown name "customer.tier"'
+    )
+    with database.read() as connection:
+        live = {row.journey: row.number for row in connection.execute(versions.journey_version.select())}
+        stood = {
+            one.journey: one.stuck
+            for one in status(connection, content, shop.runtime.registry, shop.clock.now()).journeys
+        }
+    assert live == {"gold": 1, "plain": 1}  # nothing was published
+    assert list(stood["gold"]) == [1] and "customer.tier" in stood["gold"][1]
+    assert stood["plain"] == {}
+
+
+def test_nobody_inside_and_a_stopped_journey_keep_nobody_from_publishing(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    without_tier(shop, tmp_path)
+    assert [(one.journey, one.number) for one in shop.runtime.publish()] == [("gold", 2), ("plain", 1)]
+    with database.read() as connection:
+        assert outlived(connection, shop.runtime.content, shop.runtime.registry) == {}
+
+
+def test_a_stopped_journey_with_customers_inside_waits(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.happens("amina", "purchase", total=100)
+    with database.write() as connection:
+        versions.stop(connection, "gold")
+    content = without_tier(shop, tmp_path)
+    with database.read() as connection:
+        assert outlived(connection, content, shop.runtime.registry) == {}
