@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from calendar import isleap
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date as Day
 from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, literal, null, or_, select
 
 from engine.cohort.fires import Beginning, Fire, Look, Timed
@@ -56,6 +56,13 @@ class DateTrigger(Timed):
     leap_day: Literal["feb28", "mar1"] = Field("feb28", description="When 29 February is in a year without one.")
     late: Duration | None = Field(None, description="How late a date may arrive and still count, in whole days.")
     repeat: Literal["yearly", "once"] = Field("yearly", description="Each year, or once for each value of the date.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _each_year(cls, given: Any) -> Any:
+        """A birthday comes every year, so whoever writes nothing of `again` means the next one too."""
+        yearly = isinstance(given, Mapping) and given.get("repeat", "yearly") == "yearly"
+        return {**given, "again": "after exit"} if yearly and "again" not in given else given
 
     def complaints(self) -> Iterable[Complaint]:
         if self.offset % DAY:

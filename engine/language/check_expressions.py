@@ -20,7 +20,7 @@ from engine.language.graph import Graph
 from engine.language.holes import Hole, pieces
 from engine.language.journey import StepModel
 from engine.language.tree import Typed
-from engine.language.types import Kind, Type
+from engine.language.types import Kind
 from engine.language.values import stored
 from engine.language.vocabulary import TRANSACTIONAL, Names
 from engine.language.yaml import Document, Scalar
@@ -147,14 +147,14 @@ class _Reading:
                 stored(text, type_, vocabulary.digits, vocabulary.timezone)
             elif len(parts) > 1:
                 if type_.kind is not Kind.TEXT:
-                    raise Wrong(f"a text is put together here, and {path[-1]} is {_a(type_)}")
+                    raise Wrong(f"a text is put together here, and {path[-1]} is {type_.spoken}")
                 for hole in holes:
                     given = parse(hole.text, names, vocabulary).type
                     if given.kind not in _IN_TEXTS:
                         hint = "keep it in an attribute of its own"
-                        raise Wrong(f"{_a(given)} can't be part of a text", hint, offset=hole.offset)
+                        raise Wrong(f"{given.spoken} can't be part of a text", hint, offset=hole.offset)
             elif (only := parse(holes[0].text, names, vocabulary).type) != type_:
-                raise Wrong(f"this is {_a(only)}, and {path[-1]} is {_a(type_)}", offset=holes[0].offset)
+                raise Wrong(f"this is {only.spoken}, and {path[-1]} is {type_.spoken}", offset=holes[0].offset)
         except Wrong as wrong:
             yield self.document.problem(path, wrong.message, wrong.hint, offset=wrong.offset)
 
@@ -171,7 +171,7 @@ class _Reading:
         if marker.expects in _EXPECTED:
             kinds, expected = _EXPECTED[marker.expects]
             if typed.type.kind not in kinds:
-                yield self.document.problem(path, f"{expected}, and this is {_a(typed.type)}", offset=shift)
+                yield self.document.problem(path, f"{expected}, and this is {typed.type.spoken}", offset=shift)
         if step is not None:
             yield from self._too_early(typed, path, step, shift)
 
@@ -187,12 +187,6 @@ class _Reading:
         """Where an expression begins in the text that was typed, which may hold more than it."""
         node = self.document.node(self.document.place(path)[1])
         return max(0, node.text.find(text)) if isinstance(node, Scalar) else 0
-
-
-def _a(type_: Type) -> str:
-    """A type as one speaks of it."""
-    other = {Kind.BOOLEAN: "true or false", Kind.MONEY: "an amount of money", Kind.INSTANT: "a moment"}
-    return other.get(type_.kind, f"a {type_}")
 
 
 def _known(content: Content, kind: str) -> Iterable[str] | None:

@@ -39,7 +39,19 @@ def problems(content: Content) -> Iterator[Problem]:
         way = _Way(journey, content.graphs[name], document, tuple(placed(journey)))
         if not journey.steps:
             yield document.problem(("steps",), "a journey without steps does nothing", "write at least one step")
-        for rule in (_ids, _jumps, _unreachable, _restless, _shares, _endless, _killed, _topic, _complaints):
+        for rule in (
+            _ids,
+            _jumps,
+            _unreachable,
+            _restless,
+            _shares,
+            _endless,
+            _killed,
+            _deaf,
+            _idle,
+            _topic,
+            _complaints,
+        ):
             yield from rule(way)
 
 
@@ -194,6 +206,36 @@ def _killed(way: _Way) -> Iterator[Problem]:
                 yield way.document.problem(
                     ("exit", n, "event"), message, "remove one of the two, or make this the goal"
                 )
+
+
+def _deaf(way: _Way) -> Iterator[Problem]:
+    """Conditions that can't be true where they are asked, seen by their words: the same was asked before."""
+    leaves = {_bare(rule.when): n for n, rule in enumerate(way.journey.exit) if rule.when is not None}
+    if (n := leaves.get(_bare(way.journey.enter.audience))) is not None:
+        message = "whoever is let in leaves at once: the audience of enter asks the same"
+        yield way.document.problem(("exit", n, "when"), message, "one of the two must mean something else")
+    for place in way.places:
+        first: dict[str | None, Path] = {}
+        for arm in place.step.arms():
+            if arm.condition is None:
+                continue
+            asked, at = _bare(arm.condition), (*place.path, *arm.path[:-1], "if")
+            if asked in leaves:
+                line = way.line(("exit", leaves[asked], "when"))
+                message = f"this arm is never taken: the exit in line {line} asks the same, and comes first"
+                yield way.document.problem(at, message, "remove one of the two")
+            elif asked in first:
+                message = f"this arm is never taken: the one in line {way.line(first[asked])} asks the same"
+                yield way.document.problem(at, message, "remove it, or ask something else")
+            first.setdefault(asked, at)
+
+
+def _idle(way: _Way) -> Iterator[Problem]:
+    """Options that do nothing."""
+    rule = way.journey.enter
+    if rule.grace is not None and rule.audience is None:
+        hint = "add an audience, or remove grace"
+        yield way.document.problem(("enter", "grace"), "grace does nothing without an audience", hint, on_key=True)
 
 
 def _bare(condition: str | None) -> str | None:

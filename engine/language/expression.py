@@ -226,7 +226,7 @@ class Reader:
         left, right = self.alike(node, left, right)
         self._varies(node, left, right)
         if op in ("<", "<=", ">", ">=") and left.type.kind not in _ORDERED:
-            raise self.wrong(node, f"a {left.type} is not more or less than another", 'use "==" or "!="')
+            raise self.wrong(node, f"{left.type.spoken} is not more or less than another", 'use "==" or "!="')
         if op == "!=":
             return tree.Not(part=tree.Compare(op="==", left=left, right=right, span=self.source.span(node)))
         return tree.Compare(op=op, left=left, right=right)  # type: ignore[arg-type]
@@ -263,7 +263,9 @@ class Reader:
         if {a, b} == {Kind.DATE, Kind.INSTANT}:
             left, right = _local_day(left), _local_day(right)
         if left.type != right.type or left.type.kind in (Kind.LIST, Kind.OBJECT, Kind.BIRTHDAY):
-            raise self.wrong(node, f"a {left.type} can't be compared with a {right.type}", _unlike(left, right))
+            raise self.wrong(
+                node, f"{left.type.spoken} can't be compared with {right.type.spoken}", _unlike(left, right)
+            )
         return left, right
 
     def money(self, typed: Typed) -> Typed:

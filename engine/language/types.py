@@ -53,6 +53,12 @@ class Type:
     def field_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.fields)
 
+    @property
+    def spoken(self) -> str:
+        """The type as one speaks of it, with its article."""
+        other = {Kind.BOOLEAN: "true or false", Kind.MONEY: "an amount of money", Kind.INSTANT: "a moment"}
+        return other.get(self.kind, f"a {self}")
+
     def __str__(self) -> str:
         return {Kind.LIST: "list of objects"}.get(self.kind, self.kind.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
@@ -12,6 +13,7 @@ from engine.runtime import versions
 from engine.runtime.outlived import outlived
 from engine.runtime.status import status
 from engine.store.database import Database
+from engine.store.tables import journey_version
 from tests.engine.shop import PROJECT, Shop
 
 JOURNEYS = {
@@ -42,7 +44,7 @@ def test_a_word_that_customers_inside_still_need_is_not_taken_away_silently(tmp_
         'workflows/gold.yaml@1:4:45 steps[1].branch[0].if: unknown name "customer.tier"'
     )
     with database.read() as connection:
-        live = {row.journey: row.number for row in connection.execute(versions.journey_version.select())}
+        live = {row.journey: row.number for row in connection.execute(select(journey_version))}
         stood = {
             one.journey: one.stuck
             for one in status(connection, content, shop.runtime.registry, shop.clock.now()).journeys

@@ -215,6 +215,15 @@ CASES: dict[str, tuple[str, str]] = {
         )
         + _story("none", "[{at: 2027-12-31 09:00, event: ping}]"),
     ),
+    "a yearly date of which nothing more is said comes each year": (
+        _enter("{date: customer.birthday}"),
+        _story(
+            "two of them",
+            "[{at: 2026-05-10 09:00, sends: email/a}, {ends: finished}, {at: 2027-05-10 09:00, sends: email/a}, "
+            "{ends: finished}]",
+            ONE.replace("consent", "birthday: 05-10, consent"),
+        ),
+    ),
     "29 February": (
         _enter("{date: customer.birthday, leap_day: mar1}"),
         _story(
