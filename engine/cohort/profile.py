@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, literal, select, update
 
+from engine.cohort import facts
 from engine.cohort.cohort import Cohort, entry_event, moving
 from engine.segments.seen import json_object
 from engine.store.scratch import insert_touched
 from engine.store.tables import customer, enrolment
+from engine.store.types import json_type
 
 COLUMNS = ("first_name", "last_name", "locale", "country")
 """The customer.* names that are columns and that a journey may change. Identity and addresses come in through the API.
@@ -23,6 +25,13 @@ def touch(cohort: Cohort, verdict: str) -> None:
     ordered = who.order_by(moving.c.customer_id)
     cohort.connection.execute(insert_touched(cohort.connection).from_select(["customer_id"], ordered))
     cohort.connection.execute(update(customer).where(customer.c.id.in_(who)).values(updated_at=cohort.now))
+
+
+def patched(connection: Connection, known: ColumnElement[Any], patch: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A JSON object with the names of another written over it."""
+    before = func.coalesce(known, literal({}, json_type()))
+    postgres = connection.dialect.name == "postgresql"
+    return before.op("||")(patch) if postgres else func.json_patch(before, patch)
 
 
 def write(
@@ -53,8 +62,8 @@ def write(
     values: dict[str, Any] = {name: seen.c[name] for name in columns} | {"updated_at": cohort.now}
     if attributes:
         # Both drop what the patch sets to null, or keep a null, which is missing all the same.
-        postgres = cohort.connection.dialect.name == "postgresql"
-        patched = customer.c.attributes.op("||")(seen.c.patch)
-        values["attributes"] = patched if postgres else func.json_patch(customer.c.attributes, seen.c.patch)
+        values["attributes"] = patched(cohort.connection, customer.c.attributes, seen.c.patch)
+    spoken = literal(facts.said(columns, attributes, cohort.now), json_type())
+    values["said_at"] = patched(cohort.connection, customer.c.said_at, spoken)
     cohort.connection.execute(update(customer).where(customer.c.id == seen.c.id).values(values))
     touch(cohort, verdict)

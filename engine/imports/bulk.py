@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func
 
+from engine.cohort import facts
 from engine.cohort.arms import bucket_of
+from engine.cohort.profile import patched
 from engine.imports.rows import Person
 from engine.runtime.profile import COLUMNS, Profile, Writer
 from engine.store.local_time import ensure_zones
@@ -55,6 +57,14 @@ def _row(person: Person, now: datetime) -> dict[str, Any]:
         "bucket": bucket_of(person.external_id),
         "created_at": profile.created_at or now,
         "updated_at": now,
+        "said_at": facts.said(
+            [
+                *(name for name, value in profile.columns.items() if value is not None),
+                *([] if profile.created_at is None else [facts.CREATED]),
+            ],
+            [name for name, value in profile.attributes.items() if value is not None],
+            now,
+        ),
     }
 
 
@@ -65,8 +75,9 @@ def _upsert(connection: Connection) -> Any:
     # A birthday is one value in three columns: its year may be unknown.
     values[YEAR] = case((new.birth_month.is_not(None), new.birth_year), else_=customer.c.birth_year)
     values["updated_at"] = new.updated_at
-    if connection.dialect.name == "postgresql":
-        values["attributes"] = customer.c.attributes.op("||")(new.attributes)
-    else:
-        values["attributes"] = func.json_patch(customer.c.attributes, new.attributes)
+    # A row that doesn't say since when carries the moment of the import.
+    said = new.created_at != new.updated_at
+    values[facts.CREATED] = case((said, new.created_at), else_=customer.c.created_at)
+    for name in ("attributes", "said_at"):
+        values[name] = patched(connection, customer.c[name], new[name])
     return add.on_conflict_do_update(index_elements=["external_id"], set_=values)

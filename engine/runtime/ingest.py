@@ -83,7 +83,9 @@ def ingest(
     Not `live` (imported history): counts move, nobody enters."""
     receipt = Receipt()
     writer = Writer(connection, now)
-    ids = writer.customers({incoming.customer for incoming in batch})
+    first = _first(batch, now)
+    ids = writer.customers(first, first)
+    writer.began({ids[name]: at for name, at in first.items()})
     in_flight = _lock(connection, ids.values()) if live else set()
     for chunk in _rounds(batch):
         fresh = _insert(connection, chunk, ids, now)
@@ -114,9 +116,18 @@ def _rounds(batch: Sequence[Incoming]) -> Iterator[list[Incoming]]:
         waiting = later
 
 
+def _first(batch: Sequence[Incoming], now: datetime) -> dict[str, datetime]:
+    """The moment of each customer's first event in the batch."""
+    first: dict[str, datetime] = {}
+    for one in batch:
+        at = min(one.occurred_at, now)
+        first[one.customer] = min(at, first.get(one.customer, at))
+    return first
+
+
 def _dated(profile: Profile, at: datetime) -> Profile:
-    """What came with an event was said when it happened: an opt-out that came in between stands."""
-    return replace(profile, consents=tuple(replace(said, at=said.at or at) for said in profile.consents))
+    """What came with an event was said when it happened: what was said in between stands."""
+    return profile if profile.at is not None else replace(profile, at=at)
 
 
 def _lock(connection: Connection, customers: Iterable[int]) -> set[int]:

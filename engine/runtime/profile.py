@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from engine.cohort.arms import bucket_of
+from engine.cohort.facts import CREATED, Facts
 from engine.store.local_time import ensure_zones
 from engine.store.scratch import insert_ignore, insert_into, insert_touched
 from engine.store.tables import consent, customer, customer_tag
@@ -51,7 +52,8 @@ class Profile:
     """What is to be set: columns of the customer (checked, addresses with their hashes), attributes (typed), consents,
     tags.
 
-    None as a value clears it. What isn't mentioned stays. `created_at` counts only for a customer who is new."""
+    None as a value clears it. What isn't mentioned stays. `at`: when it was said (None: now); what was said later of
+    the same thing stands, whenever this comes."""
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Profile:
     tags: tuple[str, ...] = ()
     untags: tuple[str, ...] = ()
     created_at: datetime | None = None
+    at: datetime | None = None
 
 
 class Writer:
@@ -113,47 +116,79 @@ class Writer:
         self.connection.execute(insert_touched(self.connection), [{"customer_id": row_id} for row_id in ids])
 
     def _columns(self, profiles: list[tuple[int, Profile]]) -> None:
-        merging = [row_id for row_id, profile in profiles if profile.attributes]
-        current = self._attributes(merging) if merging else {}
-        for row_id, profile in profiles:
-            values: dict[str, Any] = dict(profile.columns)
-            if unknown := values.keys() - COLUMNS:
+        telling = [(row_id, one) for row_id, one in profiles if one.columns or one.attributes or one.created_at]
+        known = self._known({row_id for row_id, _ in telling}) if telling else {}
+        for row_id, profile in telling:
+            if unknown := profile.columns.keys() - COLUMNS:
                 raise ValueError(f"no column of a customer: {sorted(unknown)}")
-            if profile.attributes:
-                current[row_id] = {**current.get(row_id, {}), **profile.attributes}
-                values["attributes"] = {k: v for k, v in current[row_id].items() if v is not None}
-            if values:
-                values["updated_at"] = self.now
-                self.connection.execute(update(customer).where(customer.c.id == row_id).values(values))
+            created = {} if profile.created_at is None else {CREATED: profile.created_at}
+            if row_id in known:
+                known[row_id].hear({**profile.columns, **created}, profile.attributes, profile.at or self.now)
+        for row_id, facts in known.items():
+            if not facts.heard:
+                continue
+            values: dict[str, Any] = {name: facts.columns[name] for name in sorted(facts.changed)}
+            if facts.moved:
+                values["attributes"] = facts.attributes
+            values |= {"said_at": facts.said_at, "updated_at": self.now}
+            self.connection.execute(update(customer).where(customer.c.id == row_id).values(values))
 
-    def _attributes(self, ids: list[int]) -> dict[int, dict[str, Any]]:
-        """The attributes as they are, their rows locked until the end of the transaction: two merges must not pass each
-        other."""
-        rows = select(customer.c.id, customer.c.attributes).where(customer.c.id.in_(ids)).order_by(customer.c.id)
-        return dict(self.connection.execute(rows.with_for_update(key_share=True)).all())
+    def _known(self, ids: set[int]) -> dict[int, Facts]:
+        """These customers as they are, their rows locked until the end of the transaction: two merges must not pass
+        each other."""
+        columns = [customer.c[name] for name in (*sorted(COLUMNS), CREATED)]
+        rows = (
+            select(customer.c.id, customer.c.attributes, customer.c.said_at, *columns)
+            .where(customer.c.id.in_(bindparam("ids", expanding=True)))
+            .order_by(customer.c.id)
+            .with_for_update(key_share=True)
+        )
+        return {
+            row.id: Facts(
+                {column.name: row._mapping[column.name] for column in columns},
+                {name: value for name, value in row.attributes.items() if value is not None},
+                dict(row.said_at or {}),
+            )
+            for row in self.connection.execute(rows, {"ids": sorted(ids)})
+        }
+
+    def began(self, first: Mapping[int, datetime]) -> None:
+        """Somebody has been a customer since their first event, if nobody has said since when."""
+        late = select(customer.c.id, customer.c.created_at, customer.c.said_at).where(
+            customer.c.id.in_(bindparam("ids", expanding=True)), customer.c.created_at > min(first.values())
+        )
+        for row in self.connection.execute(late.order_by(customer.c.id), {"ids": sorted(first)}).all():
+            if first[row.id] < row.created_at and CREATED not in (row.said_at or {}):
+                lower = update(customer).where(customer.c.id == row.id, customer.c.created_at > first[row.id])
+                self.connection.execute(lower.values(created_at=first[row.id]))
 
     def _consents(self, profiles: list[tuple[int, Profile]]) -> None:
-        rows = {
-            (row_id, said.channel, said.topic): {
-                "customer_id": row_id,
-                "channel": said.channel,
-                "topic": said.topic,
-                "state": said.state,
-                "at": said.at or self.now,
-                "source": said.source,
-                "proof": said.proof,
-            }
-            for row_id, profile in profiles
-            for said in profile.consents
-        }
+        rows: dict[tuple[int, str, str], dict[str, Any]] = {}
+        for row_id, profile in profiles:
+            for said in profile.consents:
+                key = (row_id, said.channel, said.topic)
+                row = {
+                    "customer_id": row_id,
+                    "channel": said.channel,
+                    "topic": said.topic,
+                    "state": said.state,
+                    "at": said.at or profile.at or self.now,
+                    "source": said.source,
+                    "proof": said.proof,
+                }
+                before = rows.get(key)
+                if before is None or (before["at"], before["state"] == "off") <= (row["at"], row["state"] == "off"):
+                    rows[key] = row
         if not rows:
             return
         add = insert_into(self.connection, consent)
         new = {name: add.excluded[name] for name in ("state", "at", "source", "proof")}
         keys = ["customer_id", "channel", "topic"]
-        # An older word doesn't undo a newer one.
-        add = add.on_conflict_do_update(index_elements=keys, set_=new, where=consent.c.at <= add.excluded.at)
-        self.connection.execute(add, list(rows.values()))
+        # An older word doesn't undo a newer one, and of two of one moment the no stands.
+        at_once = and_(consent.c.at == add.excluded.at, or_(consent.c.state == "on", add.excluded.state == "off"))
+        newer = or_(consent.c.at < add.excluded.at, at_once)
+        add = add.on_conflict_do_update(index_elements=keys, set_=new, where=newer)
+        self.connection.execute(add, [rows[key] for key in sorted(rows)])
 
     def _tags(self, profiles: list[tuple[int, Profile]]) -> None:
         adds = [{"customer_id": row_id, "tag": tag} for row_id, profile in profiles for tag in profile.tags]

@@ -258,8 +258,8 @@ class Stage:
         created = None if told is None else _created(str(told), self.brand_zone)
         with self.database.write() as connection:
             writer = Writer(connection, self.clock.now())
-            (row_id,) = writer.customers([self.id], {self.id: created} if created else None).values()
-            writer.apply(row_id, profile)
+            (row_id,) = writer.customers([self.id]).values()
+            writer.apply(row_id, replace(profile, created_at=created))
             writer.flush()
             held_out = any(line.ends == "held_out" for line in self.scenario.story)
             bucket = lot(self.journey, self.graph, self.id, held_out=held_out)

@@ -46,7 +46,9 @@ def _json(*, null: bool = True) -> Any:
 
 class Customer(SQLModel, table=True):
     """A person of the shop. `bucket` is a stable hash of external_id in [0, 2^31 - 1); the address hashes are keyed and
-    empty while the address is missing or not valid. Declared attributes are in `attributes`, typed by project.yaml."""
+    empty while the address is missing or not valid. Declared attributes are in `attributes`, typed by project.yaml.
+    `said_at`: when each of this was said (engine/cohort/facts.py). `created_at`: as the shop says, else the customer's
+    first event."""
 
     id: int | None = _id()
     external_id: str = _text(unique=True)
@@ -68,6 +70,7 @@ class Customer(SQLModel, table=True):
     bucket: int
     created_at: datetime = _at()
     updated_at: datetime = _at()
+    said_at: dict[str, int] | None = _json()
 
     __table_args__ = (Index("ix_customer_birthday", "birth_month", "birth_day"),)
 

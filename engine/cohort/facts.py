@@ -1,0 +1,86 @@
+"""What is known of a customer, each fact with the moment it was said: a newer word wins, in whatever order they come.
+
+A fact is what changes together: an address with its hash, a birthday with its month, day and year, one attribute. The
+moment is kept in `customer.said_at`, microseconds by the fact's name. A fact that has no moment there was said before
+anybody wrote them down, and any word is newer. Of two words of one moment the greater value stays, so that the order
+of their arrival decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from engine.store.types import micros
+
+_TOGETHER: Mapping[str, tuple[str, ...]] = {
+    "email": ("email", "email_hash"),
+    "phone": ("phone", "phone_hash"),
+    "push_token": ("push_token", "push_hash"),
+    "birthday": ("birth_month", "birth_day", "birth_year"),
+}
+_FACT_OF = {column: fact for fact, columns in _TOGETHER.items() for column in columns}
+CREATED = "created_at"
+
+
+def fact_of(column: str) -> str:
+    """The fact that a column of the customer belongs to."""
+    return _FACT_OF.get(column, column)
+
+
+def attribute(name: str) -> str:
+    """The fact of a declared attribute: an attribute may be called like a column."""
+    return f"attributes.{name}"
+
+
+def said(columns: Iterable[str], attributes: Iterable[str], at: datetime) -> dict[str, int]:
+    """These facts, said at one moment, in the form of `customer.said_at`."""
+    when = micros(at)
+    return {**{fact_of(name): when for name in columns}, **{attribute(name): when for name in attributes}}
+
+
+@dataclass
+class Facts:
+    """A customer as they are known: values of columns, attributes, and when each fact was said. `changed` and
+    `moved`: the columns, and whether the attributes, that `hear` has changed."""
+
+    columns: dict[str, Any]
+    attributes: dict[str, Any]
+    said_at: dict[str, int]
+    changed: set[str] = field(default_factory=set)
+    moved: bool = False
+    heard: bool = False
+
+    def hear(self, columns: Mapping[str, Any], attributes: Mapping[str, Any], at: datetime) -> None:
+        """Take what is newer than what is known. None clears."""
+        when = micros(at)
+        groups: dict[str, dict[str, Any]] = {}
+        for name, value in columns.items():
+            groups.setdefault(fact_of(name), {})[name] = value
+        for fact, values in groups.items():
+            if self._newer(fact, when, values, {name: self.columns.get(name) for name in values}):
+                self.columns |= values
+                self.changed |= values.keys()
+        for name, value in attributes.items():
+            if self._newer(attribute(name), when, value, self.attributes.get(name)):
+                self.moved = True
+                if value is None:
+                    self.attributes.pop(name, None)
+                else:
+                    self.attributes[name] = value
+
+    def _newer(self, fact: str, when: int, value: Any, known: Any) -> bool:
+        before = self.said_at.get(fact)
+        if before is not None and (when < before or (when == before and _order(value) <= _order(known))):
+            return False
+        self.said_at[fact] = when
+        self.heard = True
+        return True
+
+
+def _order(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
