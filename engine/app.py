@@ -16,8 +16,12 @@ from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.delivery import Post
 from engine.runtime.door import Door
 from engine.runtime.runtime import Runtime
+from engine.runtime.sightings import Sightings
 from engine.settings import Settings
 from engine.store.database import Database
+
+KEPT = ("database", "runtime", "sightings")
+"""The parts that outlive the project's files."""
 
 
 @dataclass
@@ -55,7 +59,12 @@ class App:
 
     @cached_property
     def door(self) -> Door:
-        return Door(self.content.project, self.content.vocabulary, self.settings.secret)
+        return Door(self.content.project, self.content.vocabulary, self.settings.secret, self.sightings)
+
+    @cached_property
+    def sightings(self) -> Sightings:
+        """What comes through the door, counted; somebody must write it now and then."""
+        return Sightings()
 
     @cached_property
     def channels(self) -> dict[str, Channel]:
@@ -83,9 +92,9 @@ class App:
         return Runtime(self.database, self.content, self.registry, self.clock, self.post)
 
     def anew(self) -> App:
-        """The same program over the project's files as they are now: the database and the runtime stay."""
+        """The same program over the project's files as they are now; what is KEPT stays."""
         fresh = App(self.settings, self.clock)
-        fresh.__dict__.update({name: self.__dict__[name] for name in ("database", "runtime") if name in self.__dict__})
+        fresh.__dict__.update({name: self.__dict__[name] for name in KEPT if name in self.__dict__})
         return fresh
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ from engine.app import App
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
 from engine.runtime import keys, versions
+from engine.runtime.sightings import EVERY
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
 from engine.web.api import Site, build
@@ -113,6 +114,9 @@ class Service:
             scheduler = _scheduler()
             scheduler.add_job(self.tick, "interval", seconds=TICK)
             scheduler.add_job(self.runtime.recover, "interval", seconds=RECOVER)
+            self.app.sightings.remember(self.app.database, self.app.content.project.events)
+            scheduler.add_job(self.count, "interval", seconds=EVERY.total_seconds())
+            stack.callback(self.count)
             scheduler.start()
             stack.callback(scheduler.shutdown)
             self._greet()
@@ -131,6 +135,10 @@ class Service:
             self.runs.wake()
         except Exception as error:  # the next tick tries again
             log.error("a look at the clock failed: %s", type(error).__name__)
+
+    def count(self) -> None:
+        """Write what was seen at the door: in a transaction of its own, so that no event waits for it."""
+        self.app.sightings.write(self.app.database, self.runtime.clock.now())
 
     def healthy(self) -> bool:
         """Whether the clock is looked at and the database answers."""

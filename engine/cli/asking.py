@@ -42,17 +42,21 @@ def status(
     Who is inside, what was sent, what was stopped and why, what it brought, and what comes next. Times are the
     brand's."""
     with opened(ctx, root) as app:
+        from engine.cli import hearing
+        from engine.runtime.heard import wrong_types
         from engine.runtime.status import status as read
 
         content = readable(app)
         with app.database.read() as connection:
             found = read(connection, content, app.registry, app.clock.now())
+            wrong = wrong_types(connection, content.vocabulary)
         words = _words(content)
         if journey is not None:
             known(journey, [one.journey for one in found.journeys], "journey")
         chosen = [one for one in found.journeys if journey in (None, one.journey)]
     if as_json:
-        say_json({"customers": found.customers, "events": found.events, "journeys": [asdict(one) for one in chosen]})
+        told = {"customers": found.customers, "events": found.events, "journeys": [asdict(one) for one in chosen]}
+        say_json(told | {"wrong_types": hearing.plain(wrong)})
         return
     say(f"{counted(found.customers, 'customer')}, {counted(found.events, 'event')}\n")
     head = ("journey", "version", "state", "inside", "entered", "held out", "sent", "not sent", "goals", "value")
@@ -61,6 +65,8 @@ def status(
     notes = [note for one in chosen for note in _notes(one, words)]
     if notes:
         say("\n" + "\n".join(notes))
+    if wrong:
+        say("\n" + "\n".join(hearing.wrong_types(wrong)))
     if all(one.state == "unpublished" for one in chosen):
         say("\nNothing is published yet: karibu publish")
 

@@ -69,10 +69,23 @@ class Import:
     def run(self, path: Path, tell: Tell) -> Result:
         """Take a file. Raises Unreadable when it can't be read at all, NoKind when it is unclear what it holds."""
         table = opened(path)
+        self.door.sightings.remember(self.runtime.database, self.door.project.events)
         try:
-            return self._run(path, table, tell)
+            return self._run(path, table, self._counting(tell))
         finally:
             table.close()
+            self.door.sightings.write(self.runtime.database, self.runtime.clock.now())
+
+    def _counting(self, tell: Tell) -> Tell:
+        """Write what was seen at the door as the file goes on."""
+
+        def told(done: float, rows: int) -> None:
+            now = self.runtime.clock.now()
+            if self.door.sightings.due(now):
+                self.door.sightings.write(self.runtime.database, now)
+            tell(done, rows)
+
+        return told
 
     def _run(self, path: Path, table: Table, tell: Tell) -> Result:
         now = self.runtime.clock.now()

@@ -23,9 +23,12 @@ from engine.language.types import Type
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.profile import Consented, Profile
+from engine.runtime.sightings import Sightings
 from engine.store import zones
 
 TEXTS = ("first_name", "last_name", "locale", "country")
+BESIDES = frozenset({"id", "external_id", "push_token", "consent", "tags"})
+"""What is said of a customer besides attributes."""
 
 
 @dataclass
@@ -40,11 +43,13 @@ class Problems:
 
 @dataclass(frozen=True)
 class Door:
-    """Reads customers and events for one project. `secret` keys the hashes of addresses."""
+    """Reads customers and events for one project. `secret` keys the hashes of addresses; `sightings` counts what comes
+    through."""
 
     project: Project
     vocabulary: Vocabulary
     secret: str
+    sightings: Sightings = field(default_factory=Sightings, compare=False, repr=False)
 
     def address_hash(self, channel: str, address: str) -> str:
         """The keyed hash of an address: what a suppression is kept under."""
@@ -53,16 +58,31 @@ class Door:
     def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)
+        mine = Problems()
         kept = {
-            name: self._stored(name, value, None if known is None else known.properties.get(name), problems)
+            name: self._stored(name, value, None if known is None else known.properties.get(name), mine)
             for name, value in given.items()
             if value is not None
         }
+        self.sightings.event(event, given, mine.found, self.vocabulary)
+        problems.found = mine.found | problems.found
         return {name: value for name, value in kept.items() if value is not None}
 
     def profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
         """A customer as the shop describes them. `consent`: ["email/offers", …] or {"email/offers": true}; `tags`: a
         list."""
+        mine = Problems()
+        read = self._profile(given, mine)
+        attributes = self.vocabulary.customer
+        self.sightings.customer(
+            {name: value for name, value in given.items() if name not in BESIDES},
+            (name for name in mine.found if name in attributes),
+            attributes,
+        )
+        problems.found = mine.found | problems.found
+        return read
+
+    def _profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
         columns: dict[str, Any] = {}
         attributes: dict[str, Any] = {}
         consents: tuple[Consented, ...] = ()

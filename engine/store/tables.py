@@ -145,6 +145,20 @@ class Tally(SQLModel, table=True):
     __table_args__ = (Index("ix_tally_last", "name", "last_at"),)
 
 
+class Sighting(SQLModel, table=True):
+    """How often a property of an event was seen with one kind of JSON value, and whether that is another type than
+    declared. `event` '' stands for the customers' own attributes, `property` '' for the event itself, `*` for all the
+    names beyond the bounds of engine/runtime/sightings.py. Diagnostics: written about once a second."""
+
+    event: str = _text(key=True)
+    property: str = _text(key=True)
+    kind: str = _text(key=True)
+    wrong: bool = Field(primary_key=True)
+    count: int = Field(sa_column=Column(id_type(), nullable=False))
+    first_at: datetime = _at()
+    last_at: datetime = _at()
+
+
 class Rhythm(SQLModel, table=True):
     """The shop's usual gap between two of an event, in microseconds: the median over customers."""
 
@@ -431,6 +445,7 @@ suppression = _table(Suppression)
 hush = _table(Hush)
 event = _table(Event)
 tally = _table(Tally)
+sighting = _table(Sighting)
 rhythm = _table(Rhythm)
 touched = _table(Touched)
 segment_state = _table(SegmentState)
