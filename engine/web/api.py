@@ -1,6 +1,6 @@
 """The service's HTTP side: events in, how it is, and the way out of a topic.
 
-    POST /v1/events   one event or a list; scope write        202 once they are durable
+    POST /v1/events   events (engine/web/events.py), scope write 202 once they are durable
     GET  /v1/status   journeys and what waits; scope read
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
@@ -10,7 +10,6 @@ Every route under /v1 wants an API key of a scope, before its body is read: engi
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,21 +17,16 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
 from engine.runtime import feedback
+from engine.web import events as posted
 from engine.web import unsubscribe
 from engine.web.access import Access, Reader, Writer
 from engine.web.cors import Cors
-from engine.web.intake import Full, Intake
-from engine.web.reading import Fault, Posted, Unreadable, read
+from engine.web.intake import Intake
 
 log = logging.getLogger("karibu.web")
-
-LARGEST_BODY = 2 * 1024 * 1024
-SMALL_BODY = 8 * 1024
-"""Up to so many bytes a body is read at once; a larger one in a thread, so that nobody waits for it."""
 
 
 @dataclass(frozen=True)
@@ -66,55 +60,13 @@ def _events(site: Site) -> APIRouter:
 
     @routes.post("/events")
     async def events(request: Request, caller: Writer) -> Response:
-        body = await _body(request)
-        app = site.app()
-        now = app.clock.now()
-        try:
-            posted = (
-                read(body, app.door, now)
-                if len(body) <= SMALL_BODY
-                else (await run_in_threadpool(read, body, app.door, now))
-            )
-        except Unreadable as why:
-            return _json(400, {"error": str(why)})
-        return await _take(site.intake, posted)
+        return await posted.take(request, site.intake, site.app())
 
     @routes.get("/status")
     def status(caller: Reader) -> Response:
         return _json(200, site.report())
 
     return routes
-
-
-async def _take(intake: Intake, posted: Posted) -> Response:
-    taken = [incoming for _, incoming in posted.events]
-    dated = frozenset(place for place, (index, _) in enumerate(posted.events) if index in posted.dated)
-    verdicts = []
-    if taken:
-        try:
-            verdicts = await asyncio.wrap_future(intake.submit(taken, dated))
-        except Full:
-            told = {"error": "too many events are waiting; nothing of this request was taken, send it again"}
-            return _json(429, told, {"Retry-After": "2"})
-        except Exception:
-            told = {"error": "the events could not be kept; nothing of this request was taken, send it again"}
-            return _json(503, told, {"Retry-After": "5"})
-    faults = list(posted.faults)
-    conflicts = [index for (index, _), verdict in zip(posted.events, verdicts, strict=True) if verdict == "conflict"]
-    for index in conflicts:
-        hint = "a key names one event for ever"
-        faults.append(Fault(index, "key", "another event has this key", hint))
-    answer: dict[str, Any] = {
-        "accepted": verdicts.count("accepted"),
-        "duplicates": verdicts.count("duplicate"),
-    }
-    if faults:
-        answer["errors"] = [one.plain() for one in sorted(faults, key=lambda one: one.index)]
-    if posted.warnings:
-        answer["warnings"] = [one.plain() for one in posted.warnings]
-    if answer["accepted"] or answer["duplicates"]:
-        return _json(202, answer)
-    return _json(409 if len(conflicts) == posted.count else 422, answer)
 
 
 def _open(site: Site) -> APIRouter:
@@ -126,19 +78,6 @@ def _open(site: Site) -> APIRouter:
         return _json(200 if healthy else 503, {"ok": healthy})
 
     return routes
-
-
-async def _body(request: Request) -> bytes:
-    """The body, at most LARGEST_BODY bytes of it."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > LARGEST_BODY:
-        raise HTTPException(413, f"a request may have {LARGEST_BODY} bytes")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"a request may have {LARGEST_BODY} bytes")
-    return bytes(body)
 
 
 def _opt_out(app: App) -> unsubscribe.OptOut:

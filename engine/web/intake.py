@@ -38,12 +38,20 @@ class Full(Exception):
     """More waits than will be taken soon."""
 
 
+class Reused(Exception):
+    """The request's own key came with another body before. Nothing of this one was taken."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """Events that belong together. `dated` are the places of those that say when they happened."""
+    """Events that belong together. `dated` are the places of those that say when they happened; `named` of those whose
+    key is made of the request's own: all of them have come before, or none. `unless`: a key that a longer body with the
+    same request key would have used."""
 
     events: Sequence[Incoming]
     dated: frozenset[int]
+    named: frozenset[int] = frozenset()
+    unless: str | None = None
     verdicts: Future[list[Verdict]] = field(default_factory=Future)
 
 
@@ -71,9 +79,15 @@ class Intake:
         if self._thread.is_alive():
             self._thread.join(patience)
 
-    def submit(self, events: Sequence[Incoming], dated: frozenset[int] = frozenset()) -> Future[list[Verdict]]:
-        """Their verdicts, in order, once they are durable. Raises Full."""
-        request = Request(events, dated)
+    def submit(
+        self,
+        events: Sequence[Incoming],
+        dated: frozenset[int] = frozenset(),
+        named: frozenset[int] = frozenset(),
+        unless: str | None = None,
+    ) -> Future[list[Verdict]]:
+        """Their verdicts, in order, once they are durable; or Reused. Raises Full."""
+        request = Request(events, dated, named, unless)
         with self._changed:
             if self._closing or self.waiting + len(events) > self._most:
                 raise Full
@@ -112,23 +126,33 @@ class Intake:
             group[0].verdicts.set_exception(error)
             return
         for request, found in zip(group, verdicts, strict=True):
-            request.verdicts.set_result(found)
+            if found is None:
+                request.verdicts.set_exception(Reused())
+            else:
+                request.verdicts.set_result(found)
 
-    def _take(self, group: Sequence[Request]) -> list[list[Verdict]]:
-        known = self._known({one.key for request in group for one in request.events})
+    def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
+        keys = {one.key for request in group for one in request.events}
+        known = self._known(keys | {request.unless for request in group if request.unless is not None})
         fresh: list[Incoming] = []
-        verdicts: list[list[Verdict]] = []
+        verdicts: list[list[Verdict] | None] = []
         for request in group:
+            new: dict[str, Incoming] = {}
             found: list[Verdict] = []
             for place, one in enumerate(request.events):
-                old = known.get(one.key)
+                first = new.get(one.key)
+                old = known.get(one.key) if first is None else _Known.of(first)
                 if old is None:
-                    known[one.key] = _Known.of(one)
-                    fresh.append(one)
+                    new[one.key] = one
                     found.append("accepted")
                 else:
                     same = old.same(one, dated=place in request.dated)
                     found.append("duplicate" if same else "conflict")
+            if request.named and _reused(request, found, known):
+                verdicts.append(None)
+                continue
+            known |= {key: _Known.of(one) for key, one in new.items()}
+            fresh += new.values()
             verdicts.append(found)
         if fresh:
             receipt = self.runtime.ingest(fresh)
@@ -146,6 +170,12 @@ class Intake:
         )
         with self.runtime.database.read() as connection:
             return {key: _Known(*rest) for key, *rest in connection.execute(rows)}
+
+
+def _reused(request: Request, found: Sequence[Verdict], known: Mapping[str, object]) -> bool:
+    """Whether the request's key came with another body: an event of it was another one, or there were more or fewer."""
+    before = {found[place] for place in request.named}
+    return "conflict" in before or len(before) > 1 or request.unless in known
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,12 @@ from engine.web.intake import SOURCE
 MOST_EVENTS = 1_000
 LARGEST_EVENT = 65_536
 """Bytes of one event's JSON."""
+
+LONGEST_LINE = 2 * LARGEST_EVENT
+"""Bytes of a line of a stream: there may be spaces in it."""
+
+PART = 1_000
+"""Lines of a stream that are taken together."""
 
 DEEPEST = 16
 LONGEST_ID = 200
@@ -59,25 +65,28 @@ class Fault:
     message: str
     hint: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"index": self.index, "path": self.path, "message": self.message}
+    def plain(self, place: str = "index") -> dict[str, Any]:
+        told: dict[str, Any] = {place: self.index, "path": self.path, "message": self.message}
         return told if self.hint is None else told | {"hint": self.hint}
 
 
 @dataclass
 class Posted:
     """What a body holds. `events`: those that can be taken, with their place in the list; `dated`: who of them say
-    when."""
+    when; `named`: whose key is made of the request's; `last`: the last line of a part of a stream."""
 
     count: int
     events: list[tuple[int, Incoming]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
+    named: set[int] = field(default_factory=set)
+    last: int = 0
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
 
-def read(body: bytes, door: Door, now: datetime) -> Posted:
-    """The events of a body: one object, or a list of them. Raises Unreadable."""
+def read(body: bytes, door: Door, now: datetime, key: str | None = None) -> Posted:
+    """The events of a body: one object, or a list of them. `key`: of the request, for events that have none. Raises
+    Unreadable."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -89,8 +98,69 @@ def read(body: bytes, door: Door, now: datetime) -> Posted:
         raise Unreadable(f"{len(items)} events in one request; at most {MOST_EVENTS}")
     posted = Posted(len(items))
     for index, item in enumerate(items):
-        _Reading(posted, index, door, now).read(item)
+        _Reading(posted, index, door, now, key and f"{key}:{index}").read(item)
     return posted
+
+
+class Lines:
+    """Reads a stream of lines, an event each, as it comes; gives what can be taken in parts of PART lines, always the
+    same ones of the same body. A line's number, from 1, is its place. `most`: lines."""
+
+    def __init__(self, door: Door, now: Callable[[], datetime], key: str | None, most: int) -> None:
+        self.number = 0
+        self._door, self._now, self._key, self._most = door, now, key, most
+        self._rest = bytearray()
+        self._too_long = False
+        self._part = Posted(0)
+
+    def feed(self, piece: bytes) -> list[Posted]:
+        """The parts that are full now. Raises Unreadable at the line after the last one allowed."""
+        full: list[Posted] = []
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
+            self._line(bytes(self._rest) + line, full)
+            self._rest.clear()
+        if len(self._rest) + len(rest) > LONGEST_LINE:
+            self._too_long = True  # what comes of it is dropped until its end
+            self._rest.clear()
+        else:
+            self._rest += rest
+        return full
+
+    def end(self) -> list[Posted]:
+        """The last part; its last line may lack an end."""
+        full: list[Posted] = []
+        if self._rest or self._too_long:
+            self._line(bytes(self._rest), full)
+        if self._part.count:
+            full.append(self._done())
+        return full
+
+    def _line(self, line: bytes, full: list[Posted]) -> None:
+        self.number += 1
+        if self.number > self._most:
+            raise Unreadable(f"a stream may have {self._most} lines; send the rest in another one")
+        part, too_long = self._part, self._too_long or len(line) > LONGEST_LINE
+        self._too_long = False
+        key = self._key and f"{self._key}:{self.number - 1}"
+        if too_long:
+            part.count += 1
+            part.faults.append(Fault(self.number, "", f"this line is longer than {LONGEST_LINE} bytes"))
+        elif line.strip():
+            part.count += 1
+            try:
+                item = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                part.faults.append(Fault(self.number, "", f"this line is no JSON: {error}", "an event on each line"))
+            else:
+                _Reading(part, self.number, self._door, self._now(), key).read(item)
+        if self.number % PART == 0:
+            full.append(self._done())
+
+    def _done(self) -> Posted:
+        done, self._part = self._part, Posted(0)
+        done.last = self.number
+        return done
 
 
 @dataclass
@@ -99,6 +169,7 @@ class _Reading:
     index: int
     door: Door
     now: datetime
+    request_key: str | None = None
 
     def read(self, item: Any) -> None:
         before = len(self.posted.faults)
@@ -210,6 +281,9 @@ class _Reading:
             self.fault("id", "key and id both name the event", "send one of them")
         if given:
             return self._id(given[0], item[given[0]])
+        if self.request_key is not None:
+            self.posted.named.add(self.index)
+            return self.request_key
         if at is None:
             return f"once:{uuid4().hex}"
         said = orjson.dumps([customer, name, at, properties], option=orjson.OPT_SORT_KEYS)

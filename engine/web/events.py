@@ -1,0 +1,215 @@
+"""`POST /v1/events`: one event, a list, or a stream of lines; the answer when they are durable.
+
+    application/json      one event or a list                          all of it in one transaction
+    application/x-ndjson  an event a line, any number up to LINES      a thousand lines a transaction
+
+`Idempotency-Key` names a request: the events in it that have no key of their own get `<key>:<place>`, and the
+database's unique key decides, so nothing is remembered beside it and nothing is forgotten. The same body again answers
+the same; another body with the key is refused with 409, and nothing of it is taken. (The draft would answer 422 there;
+here 409 is what a key with another content always gets.)
+
+Idempotency-Key: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi import HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from engine.app import App
+from engine.web import bodies
+from engine.web.intake import Full, Intake, Reused, Verdict
+from engine.web.reading import Fault, Lines, Posted, Unreadable, read
+
+LARGEST_BODY = 2 * 1024 * 1024
+SMALL_BODY = 8 * 1024
+"""Up to so many bytes a body is read at once; a larger one in a thread, so that nobody waits for it."""
+
+LARGEST_STREAM = 4 * 1024 * 1024 * 1024
+LINES = 10_000_000
+TOLD = 100
+"""Errors and warnings that the answer to a stream tells; the others are counted."""
+
+LINE_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+PATIENCE = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+"""Seconds between the tries of a stream while the queue is full: it can wait where a request can't."""
+
+LONGEST_KEY = 150
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+
+FULL = "too many events are waiting"
+NOT_KEPT = "the events could not be kept"
+REUSED = "this Idempotency-Key came with another body before; nothing of this one was taken"
+
+
+async def take(request: Request, intake: Intake, app: App) -> Response:
+    """Take what was posted, and say what became of it. Raises HTTPException."""
+    key = idempotency_key(request.headers.get("idempotency-key"))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in LINE_TYPES:
+        return await _Stream(request, intake, app, key).take()
+    body = await bodies.whole(request, LARGEST_BODY)
+    now = app.clock.now()
+    try:
+        posted = (
+            read(body, app.door, now, key)
+            if len(body) <= SMALL_BODY
+            else await run_in_threadpool(read, body, app.door, now, key)
+        )
+    except Unreadable as why:
+        return told(400, {"error": str(why)})
+    try:
+        verdicts = await _submit(intake, posted, None if key is None else f"{key}:{posted.count}")
+    except Full:
+        return told(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
+    except Reused:
+        return told(409, {"error": REUSED})
+    except Exception:
+        said = {"error": f"{NOT_KEPT}; nothing of this request was taken, send it again"}
+        return told(503, said, {"Retry-After": "5"})
+    counts = Counts()
+    counts.add(posted, verdicts)
+    answer: dict[str, Any] = {"accepted": counts.accepted, "duplicates": counts.duplicates}
+    if counts.faults:
+        answer["errors"] = [one.plain() for one in counts.faults]
+    if posted.warnings:
+        answer["warnings"] = [one.plain() for one in posted.warnings]
+    return told(counts.status(), answer)
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key of a request: a quoted string as the draft writes it, or the bare text that many clients send."""
+    if header is None:
+        return None
+    quoted = _QUOTED.fullmatch(header.strip())
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header.strip()
+    if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable() or key != key.strip():
+        raise HTTPException(400, f"Idempotency-Key is 1 to {LONGEST_KEY} printable ASCII characters")
+    return key
+
+
+async def _submit(intake: Intake, posted: Posted, unless: str | None = None) -> list[Verdict]:
+    """The verdicts on the posted events, once they are durable."""
+    if not posted.events:
+        return []
+    places = range(len(posted.events))
+    dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
+    named = frozenset(place for place in places if posted.events[place][0] in posted.named)
+    events = [incoming for _, incoming in posted.events]
+    found = await asyncio.wrap_future(intake.submit(events, dated, named, unless))
+    # An event that this request's own key names has come with this request before: the answer is the same again.
+    return ["accepted" if place in named else verdict for place, verdict in enumerate(found)]
+
+
+@dataclass
+class Counts:
+    """What became of the events of a request."""
+
+    count: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, posted: Posted, verdicts: Sequence[Verdict]) -> None:
+        self.count += posted.count
+        self.accepted += verdicts.count("accepted")
+        self.duplicates += verdicts.count("duplicate")
+        faults = list(posted.faults)
+        for (index, _), verdict in zip(posted.events, verdicts, strict=True):
+            if verdict == "conflict":
+                self.conflicts += 1
+                hint = "a key names one event for ever"
+                faults.append(Fault(index, "key", "another event has this key", hint))
+        self.faults += sorted(faults, key=lambda one: one.index)
+
+    def status(self) -> int:
+        if self.accepted or self.duplicates:
+            return 202
+        return 409 if self.conflicts == self.count else 422
+
+
+@dataclass
+class _Stream:
+    """Lines of a body, a batch after the other: each is durable before the next one is read."""
+
+    request: Request
+    intake: Intake
+    app: App
+    key: str | None
+    durable: int = 0
+    counts: Counts = field(default_factory=Counts)
+    warnings: list[Fault] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=lambda: {"errors": 0, "warnings": 0})
+
+    async def take(self) -> Response:
+        lines = Lines(self.app.door, self.app.clock.now, self.key, LINES)
+        try:
+            async for piece in bodies.pieces(self.request, LARGEST_STREAM):
+                for posted in await run_in_threadpool(lines.feed, piece):
+                    await self._batch(posted, lines)
+            for posted in await run_in_threadpool(lines.end):
+                await self._batch(posted, lines)
+        except HTTPException as broken:
+            return self._stopped(broken.status_code, str(broken.detail), dict(broken.headers or {}))
+        except Unreadable as why:
+            return self._stopped(413, str(why))
+        except Full:
+            return self._stopped(429, f"{FULL}; send the rest again", {"Retry-After": "2"})
+        except Reused:
+            return self._stopped(409, "this Idempotency-Key came with another body before")
+        except _NotKept:
+            return self._stopped(503, f"{NOT_KEPT}; send the rest again", {"Retry-After": "5"})
+        if not lines.number:
+            return told(400, {"error": "the body is empty"})
+        return told(self.counts.status(), {"lines": lines.number, **self._plain()})
+
+    async def _batch(self, posted: Posted, lines: Lines) -> None:
+        for pause in (*PATIENCE, None):
+            try:
+                verdicts = await _submit(self.intake, posted)
+                break
+            except Full:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            except Reused:
+                raise
+            except Exception:
+                raise _NotKept from None
+        self.counts.add(posted, verdicts)
+        self.durable = posted.last
+        self._keep("errors", self.counts.faults)
+        self.warnings += posted.warnings
+        self._keep("warnings", self.warnings)
+
+    def _keep(self, what: str, faults: list[Fault]) -> None:
+        self.left_out[what] += max(0, len(faults) - TOLD)
+        del faults[TOLD:]
+
+    def _stopped(self, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+        """It ended in the middle: lines 1 to `durable_lines` are dealt with, and of the others nothing was taken."""
+        return told(status, {"error": why, "durable_lines": self.durable, **self._plain()}, headers)
+
+    def _plain(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"accepted": self.counts.accepted, "duplicates": self.counts.duplicates}
+        for what, faults in (("errors", self.counts.faults), ("warnings", self.warnings)):
+            if faults:
+                found[what] = [one.plain("line") for one in faults]
+            if self.left_out[what]:
+                found[f"{what}_left_out"] = self.left_out[what]
+        return found
+
+
+class _NotKept(Exception):
+    """A batch of a stream could not be written; nothing of it was taken."""
+
+
+def told(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, "application/json")
