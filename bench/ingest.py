@@ -1,0 +1,215 @@
+"""Events in, through the real service (uvicorn, SQLite, no Prefect), loaded from another process.
+
+Single events: how many a second are durable, against the same server with a handler that reads the body and answers
+202, the two taking turns; and how long an answer takes at a fixed rate while cohorts move. Batches of 100, each event
+entering a journey, against bare inserts of the same rows: a transaction a batch, no HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import insert
+
+from bench.flow import HERE, NOBODY, PROJECT, free, wait
+from bench.load import KEY, body
+from engine.store.database import Database
+from engine.store.tables import event
+
+JOURNEY = """
+journey: thanks
+topic: offers
+enter: {event: purchase, again: always}
+steps:
+  - wait: 1s
+  - tag: bought
+  - wait: 3d
+"""
+SIZE = 100
+
+
+@contextmanager
+def service(journeys: bool) -> Iterator[int]:
+    """`karibu up` on a fresh project; its port."""
+    with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
+        root, port = Path(folder), free()
+        (root / "workflows").mkdir()
+        project = PROJECT.replace("total: money", "total: money, order_id: text")
+        (root / "workflows/project.yaml").write_text(project)
+        (root / "workflows/thanks.yaml").write_text(JOURNEY)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("KARIBU_", "PREFECT_"))},
+            "KARIBU_ROOT": folder,
+            "KARIBU_PORT": str(port),
+            "KARIBU_API_KEY": KEY,
+            "KARIBU_PREFECT_API_URL": NOBODY,
+            "PYTHONPATH": str(HERE),
+        }
+        command = [sys.executable, "-m", "engine.cli"]
+        if journeys:
+            subprocess.run([*command, "publish"], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with child([*command, "up"], port, root / "up.log", environment):
+            yield port
+
+
+@contextmanager
+def yardstick() -> Iterator[int]:
+    """The same server, whose handler reads the body and answers 202."""
+    with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
+        port = free()
+        command = [sys.executable, "-m", "bench.ingest", "--yardstick", str(port)]
+        with child(command, port, Path(folder) / "log", {**os.environ, "PYTHONPATH": str(HERE)}):
+            yield port
+
+
+@contextmanager
+def child(command: list[str], port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=out, stderr=out)
+    try:
+        wait(lambda: answers(port), 120, log)
+        loaded(port, "warm", seconds=2)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def answers(port: int) -> bool:
+    import http.client
+
+    try:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        line.request("GET", "/healthz")
+        return line.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def loaded(port: int, label: str, **options: float) -> dict[str, Any]:
+    """What came of a load from another process."""
+    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.load", str(port), label, *given],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert set(found["statuses"]) <= {"202", "429"}, found
+    return found
+
+
+def bare(batches: int) -> float:
+    """Rows of the same events a second, inserted and nothing else: a transaction a batch, on the same kind of file."""
+    with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
+        database = Database(f"sqlite:///{folder}/bare.db")
+        database.migrate()
+        bodies = [body("bare", n, SIZE).partition(b"\r\n\r\n")[2] for n in range(batches)]
+        now = datetime.now(UTC)
+        begun = time.perf_counter()
+        for n, text in enumerate(bodies):
+            rows = [
+                {
+                    "source": "bare",
+                    "key": one["key"],
+                    "customer_id": n * SIZE + k,
+                    "name": one["event"],
+                    "occurred_at": now,
+                    "received_at": now,
+                    "properties": one["properties"],
+                }
+                for k, one in enumerate(orjson.loads(text))
+            ]
+            with database.write() as connection:
+                connection.execute(insert(event), rows)
+        took = time.perf_counter() - begun
+        database.dispose()
+    return batches * SIZE / took
+
+
+def serve(port: int) -> None:
+    """The yardstick's own process."""
+    from fastapi import FastAPI, Request, Response
+
+    from engine.service import _listening, _serve
+
+    web = FastAPI()
+
+    @web.post("/v1/events")
+    async def events(request: Request) -> Response:
+        await request.body()
+        return Response(b'{"accepted":1,"duplicates":0}', 202, media_type="application/json")
+
+    @web.get("/healthz")
+    async def health() -> Response:
+        return Response(b"{}")
+
+    with _listening("127.0.0.1", port) as sock:
+        asyncio.run(_serve(web, sock))
+
+
+def told(name: str, found: dict[str, Any]) -> None:
+    figures = f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, max {found['max_ms']} ms"
+    print(f"{name:>28}: {found['events_per_second']:>8,} events/s, {figures}", file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="events in, through the whole service")
+    parser.add_argument("--seconds", type=float, default=6, help="of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of service and yardstick")
+    parser.add_argument("--rate", type=float, default=1000, help="single events a second, for the latencies")
+    parser.add_argument("--yardstick", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.yardstick is not None:
+        serve(options.yardstick)
+        return
+    figures: dict[str, Any] = {}
+    rounds = range(options.rounds)
+    with service(journeys=False) as ours, yardstick() as theirs:
+        turns = []
+        for n in rounds:
+            mine = loaded(ours, f"single{n}", seconds=options.seconds, lines=64)
+            other = loaded(theirs, f"single{n}", seconds=options.seconds, lines=64)
+            told("single", mine)
+            told("only read and answered", other)
+            turns.append((mine["events_per_second"], other["events_per_second"]))
+    figures["single"] = statistics.median(mine for mine, _ in turns)
+    figures["only_read"] = statistics.median(other for _, other in turns)
+    with service(journeys=True) as ours:
+        paced = loaded(ours, "paced", seconds=options.seconds * 2, rate=options.rate, lines=64)
+        told(f"single, {options.rate:g}/s, moving", paced)
+        batched, inserted = [], []
+        for n in rounds:
+            found = loaded(ours, f"batch{n}", seconds=options.seconds, size=SIZE, lines=16)
+            told("batches of 100, entering", found)
+            batched.append(found["events_per_second"])
+            inserted.append(bare(200))
+            print(f"{'bare inserts':>28}: {inserted[-1]:>8,.0f} events/s", file=sys.stderr)
+    figures["paced"] = {name: paced[name] for name in ("p50_ms", "p99_ms", "max_ms", "events_per_second")}
+    figures["batched"], figures["bare"] = statistics.median(batched), round(statistics.median(inserted))
+    ratios = {
+        "single_of_only_read": round(statistics.median(mine / other for mine, other in turns), 3),
+        "batched_times_bare": round(statistics.median(b / a for a, b in zip(batched, inserted, strict=True)), 2),
+    }
+    print(json.dumps({"bench": "ingest", "figures": figures, "ratios": ratios}))
+
+
+if __name__ == "__main__":
+    main()

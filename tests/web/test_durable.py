@@ -1,0 +1,180 @@
+"""What was answered 202 is there: after kill -9, with a full disk, and under more than it can take."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import func, select
+
+from engine.store.tables import event, tally
+from tests.web.conftest import KEY, Service, Start, eventually
+
+pytestmark = pytest.mark.slow
+
+SEED = 20261125
+BATCH = 500
+SENDERS = 4
+HOW_MANY = int(os.environ.get("KARIBU_TEST_EVENTS", "0"))
+"""Events that must have been accepted before the killing ends; a short run by default."""
+
+
+def closed(key: str, n: int) -> dict[str, Any]:
+    return {"event": "closed", "customer": f"c{n % 997}", "key": key}
+
+
+class Sender(threading.Thread):
+    """Posts batches with keys of their own until told to stop; sends again what was not answered. `accepted` are the
+    keys of batches that were answered 202."""
+
+    def __init__(self, name: str, where: Callable[[], str], stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.label, self.where, self.stop_ = name, where, stop
+        self.accepted: list[str] = []
+        self.unanswered = 0
+        self.statuses: set[int] = set()
+
+    def run(self) -> None:
+        numbers = count()
+        while not self.stop_.is_set():
+            keys = [f"{self.label}-{next(numbers)}" for _ in range(BATCH)]
+            body = json.dumps([closed(key, n) for n, key in enumerate(keys)]).encode()
+            while not self.stop_.is_set():
+                try:
+                    answer = httpx2.post(
+                        f"{self.where()}/v1/events",
+                        content=body,
+                        headers={"X-API-Key": KEY},
+                        timeout=30,
+                        trust_env=False,
+                    )
+                except httpx2.HTTPError:
+                    self.unanswered += 1
+                    time.sleep(0.05)
+                    continue
+                self.statuses.add(answer.status_code)
+                if answer.status_code == 202:
+                    found = answer.json()
+                    assert found["accepted"] + found["duplicates"] == BATCH and "errors" not in found
+                    self.accepted += keys
+                    break
+                time.sleep(0.05)
+
+
+def accepted(senders: list[Sender]) -> int:
+    return sum(len(sender.accepted) for sender in senders)
+
+
+def goes_on(senders: list[Sender]) -> None:
+    """Wait until more has been accepted."""
+    before = accepted(senders)
+    eventually(lambda: accepted(senders) > before, 120)
+
+
+def kept(service: Service) -> set[str]:
+    """The keys in the database; the counts must be theirs, whatever happened."""
+    app = service.app()
+    with app.database.read() as connection:
+        found = set(connection.scalars(select(event.c.key)))
+        assert connection.scalar(select(func.sum(tally.c.count))) == len(found)
+    app.close()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)])
+def test_kill_9_during_ingest_loses_nothing_that_was_accepted(
+    start: Start, kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(kind)
+    chance = random.Random(SEED)
+    wanted, kills = HOW_MANY or 15_000, 0
+    service = start(url)
+    address = [service.url]
+    stop = threading.Event()
+    senders = [Sender(f"s{n}", lambda: address[0], stop) for n in range(SENDERS)]
+    for sender in senders:
+        sender.start()
+    while kills < 3 or accepted(senders) < wanted:
+        assert all(sender.is_alive() for sender in senders)
+        goes_on(senders)
+        time.sleep(chance.uniform(0.0, 0.8) * (1 if not HOW_MANY else 8))
+        assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+        kills += 1
+        service = start(url, publish=False)
+        address[0] = service.url
+    stop.set()
+    for sender in senders:
+        sender.join(60)
+    told = {key for sender in senders for key in sender.accepted}
+    lost = told - kept(service)
+    broken = sum(sender.unanswered for sender in senders)
+    print(f"kill -9 during ingest ({kind}): kills {kills}, accepted {len(told)}, unanswered {broken}, lost {len(lost)}")
+    assert broken and not lost
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB."""
+    where = tmp_path / "small"
+    where.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(where)], capture_output=True)
+    if mount.returncode != 0:
+        pytest.skip("a file system can't be mounted here (it needs root)")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def test_a_full_disk_is_told_and_no_false_promise_and_it_recovers_by_itself(
+    start: Start, small_disk: Path, sqlite_url: str
+) -> None:
+    database = small_disk / "karibu.db"
+    database.write_bytes(Path(sqlite_url.removeprefix("sqlite:///")).read_bytes())
+    service = start(f"sqlite:///{database}")
+    ballast = small_disk / "ballast"
+    stop = threading.Event()
+    senders = [Sender(f"s{n}", lambda: service.url, stop) for n in range(2)]
+    for sender in senders:
+        sender.start()
+    full = 0
+    for _ in range(3):
+        goes_on(senders)
+        fill(ballast)
+        for sender in senders:
+            sender.statuses.clear()
+        eventually(lambda: all(503 in sender.statuses for sender in senders), 120)
+        full += 1
+        ballast.unlink()
+        goes_on(senders)
+    stop.set()
+    for sender in senders:
+        sender.join(60)
+    told = {key for sender in senders for key in sender.accepted}
+    false = len(told - kept(service))
+    print(f"disk full: times {full}, accepted {len(told)}, false acknowledgements {false}")
+    assert false == 0
+    assert service.process.poll() is None
+    assert service.post(closed("after", 1)).json() == {"accepted": 1, "duplicates": 0}
+
+
+def fill(ballast: Path) -> None:
+    """Take all the room that is left, to the last byte."""
+    with ballast.open("ab", buffering=0) as file:
+        for size in (1024 * 1024, 64 * 1024, 4096, 1):
+            block = b"\0" * size
+            try:
+                while file.write(block):
+                    pass
+            except OSError:
+                continue
