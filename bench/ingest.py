@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from fastapi import FastAPI, Request, Response
 from sqlalchemy import insert
 
 from bench.flow import HERE, NOBODY, PROJECT, free, wait
 from bench.load import KEY, body
+from engine.service import _listening, _serve
 from engine.store.database import Database
 from engine.store.tables import event
 
@@ -36,7 +38,6 @@ journey: thanks
 topic: offers
 enter: {event: purchase, again: always}
 steps:
-  - wait: 1s
   - tag: bought
   - wait: 3d
 """
@@ -146,10 +147,6 @@ def bare(batches: int) -> float:
 
 def serve(port: int) -> None:
     """The yardstick's own process."""
-    from fastapi import FastAPI, Request, Response
-
-    from engine.service import _listening, _serve
-
     web = FastAPI()
 
     @web.post("/v1/events")

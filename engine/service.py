@@ -273,7 +273,9 @@ def _scheduler() -> BackgroundScheduler:
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens, before anything is started that would have to be stopped again. Raises Refused."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    # The protocol is named: asyncio sends small parts at once only on a socket that says it is TCP. Otherwise the
+    # second part of each answer waits 40 ms for the client to acknowledge the first.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))

@@ -1,6 +1,6 @@
 """The service's HTTP side: events in, how it is, and the way out of a topic.
 
-    POST /v1/events   events (engine/web/events.py), scope write 202 once they are durable
+    POST /v1/events   engine/web/events.py; scope write      202 once they are durable
     GET  /v1/status   journeys and what waits; scope read
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
