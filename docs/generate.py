@@ -29,8 +29,9 @@ from engine.language.graph import Graph
 from engine.language.journey import StepModel, TriggerModel
 from engine.language.moments import duration_text
 from engine.settings import Settings
+from triggers.sources.base import SourceOptions
 
-PARTS = ("Steps", "Triggers", "Channels", "Functions", "Settings", "Commands")
+PARTS = ("Steps", "Triggers", "Channels", "Sources", "Functions", "Settings", "Commands")
 PAGE = Path(__file__).with_name("reference.md")
 TOUR = Path(__file__).with_name("tour.md")
 PICTURE = "<!-- made: karibu graph win-back -->"
@@ -99,6 +100,11 @@ def page() -> str:
         "## Channels",
         "Under `channels:` in project.yaml, as the `provider` of email, sms or push, with these options beside it.",
         *(_channel(name, channel) for name, channel in known.channels.items()),
+        "## Sources",
+        "Under `sources:` in project.yaml, each with the name of its address: `POST /hooks/NAME`. `source` is the kind, "
+        "if the name is another. All of them may have:",
+        _table(_rows(SourceOptions, None)),
+        *(_source(name, source) for name, source in known.sources.items()),
         "## Functions",
         _functions(),
         "## Settings",
@@ -145,6 +151,14 @@ def _channel(name: str, channel: Any) -> str:
     carries = ", ".join(sorted(channel.carries))
     return "\n\n".join(
         filter(None, [f"### {name}", f"{_said(channel)} Carries {carries}.", _table(_rows(channel.Options, None))])
+    )
+
+
+def _source(name: str, source: Any) -> str:
+    topics = [f"| `{topic}` | `{event}` |" for topic, event in sorted((source.topics or {}).items())]
+    table = "\n".join(["| topic | event, if nothing else is said |", "|---|---|", *topics]) if topics else ""
+    return "\n\n".join(
+        filter(None, [f"### {name}", _said(source), _table(_rows(source.Options, SourceOptions)), table])
     )
 
 

@@ -1,8 +1,8 @@
-"""Puts the program together: settings, content, database, channels, renderer, runtime."""
+"""Puts the program together: settings, content, database, channels, sources, renderer, runtime."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,17 @@ from engine.runtime.runtime import Runtime
 from engine.runtime.sightings import Sightings
 from engine.settings import Settings
 from engine.store.database import Database
+from triggers.sources.base import Source
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source as project.yaml sets it up. `named`: the settings of its secrets; `secrets`: those that are set."""
+
+    source: Source
+    named: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
+
 
 KEPT = ("database", "runtime", "sightings")
 """The parts that outlive the project's files."""
@@ -74,6 +85,19 @@ class App:
         for name, provider in self.content.project.channels.items():
             kind = self.registry.channels[provider.provider]
             opened[name] = kind.open(kind.Options.model_validate(dict(provider.options)), surroundings)
+        return opened
+
+    @cached_property
+    def sources(self) -> dict[str, Opened]:
+        """The project's sources of webhooks with their secrets, by name. Without a secret there is nothing to verify
+        with: such a source takes nothing."""
+        opened: dict[str, Opened] = {}
+        for name, connected in self.content.project.sources.items():
+            kind = self.registry.sources[connected.source or name]
+            options = kind.Options.model_validate(dict(connected.options))
+            named = options.secret or (f"{name.replace('-', '_')}_secret",)
+            secrets = tuple(filter(None, map(self.settings.secret_of, named)))
+            opened[name] = Opened(kind(options), named, secrets)
         return opened
 
     @cached_property

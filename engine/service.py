@@ -28,10 +28,11 @@ from sqlalchemy import func, select
 from engine.app import App
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
-from engine.runtime import keys, versions
+from engine.runtime import kept, keys, versions
 from engine.runtime.sightings import EVERY
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
+from engine.web import hooks
 from engine.web.api import Site, build
 from engine.web.intake import Intake
 
@@ -78,11 +79,18 @@ def check_bind(app: App) -> None:
         raise Refused(f"the API key has fewer than {SHORTEST_KEY} characters", "make a longer one, by chance")
 
 
+def check_secrets(app: App) -> None:
+    """A source without its secret could verify nothing. Raises Refused."""
+    for name, variables in hooks.without_secret(app).items():
+        raise Refused(f"the source {name} has no secret", f"set {variables} to what the shop signs its webhooks with")
+
+
 def up(app: App, say: Say = print) -> None:
     """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it.
 
     Raises Refused, ContentError, DatabaseError."""
     check_bind(app)
+    check_secrets(app)
     with _listening(app.settings.host, app.settings.port) as sock, _alone(app):
         Service(app, sock, say).run()
 
@@ -120,7 +128,9 @@ class Service:
             scheduler.start()
             stack.callback(scheduler.shutdown)
             self._greet()
-            web = build(Site(lambda: self.app, self.intake, self.report, self.healthy))
+            site = Site(lambda: self.app, self.intake, self.report, self.healthy)
+            web = build(site)
+            web.include_router(hooks.router(site))
             asyncio.run(_serve(web, self._sock))
             self.say("stopping: what has begun is finished first")
 
@@ -163,6 +173,7 @@ class Service:
             counts = {row.journey: row.n for row in connection.execute(inside)}
             waiting = {row.journey: row.n for row in connection.execute(due)}
             queued = connection.scalar(select(func.count()).select_from(message).where(UNSETTLED))
+            kept_hooks = kept.counts(connection)
         return {
             "now": now.isoformat(),
             "database": self.runtime.database.dialect,
@@ -179,6 +190,7 @@ class Service:
             ],
             "events_waiting": self.intake.waiting,
             "messages_unsettled": queued,
+            "hooks_kept": kept_hooks,
             "clock": {"seconds_ago": round(time.monotonic() - self._ticked, 1), "failed": self._failed},
         }
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -83,6 +84,16 @@ class Settings(BaseSettings):
     def key(self) -> str:
         """The API key that may do everything."""
         return self.api_key.get_secret_value() if self.api_key else _kept(self.data / "api-key")
+
+    def secret_of(self, name: str) -> str | None:
+        """A secret that project.yaml names, like `shopify_secret`: the variable, line or file KARIBU_SHOPIFY_SECRET."""
+        variable = f"KARIBU_{name.upper()}"
+        found = os.environ.get(variable) or dotenv_values(self.root / ".env").get(variable)
+        if not found and (mounted := os.environ.get("KARIBU_SECRETS_DIR")):
+            for file in (Path(mounted) / variable, Path(mounted) / variable.lower()):
+                if file.is_file():
+                    found = file.read_text(encoding="utf-8")
+        return (found or "").strip() or None
 
     def value_of(self, name: str) -> str | None:
         """What a channel asks for by name, like `sendgrid_api_key`."""

@@ -55,7 +55,8 @@ def status(
             known(journey, [one.journey for one in found.journeys], "journey")
         chosen = [one for one in found.journeys if journey in (None, one.journey)]
     if as_json:
-        told = {"customers": found.customers, "events": found.events, "journeys": [asdict(one) for one in chosen]}
+        told = {"customers": found.customers, "events": found.events, "hooks_kept": dict(found.kept)}
+        told["journeys"] = [asdict(one) for one in chosen]
         say_json(told | {"wrong_types": hearing.plain(wrong)})
         return
     say(f"{counted(found.customers, 'customer')}, {counted(found.events, 'event')}\n")
@@ -63,6 +64,7 @@ def status(
     rows = [head, *(_row(one, words) for one in chosen)]
     say(columns(rows, right=(1, 3, 4, 5, 6, 7, 8, 9)))
     notes = [note for one in chosen for note in _notes(one, words)]
+    notes += [f"{name}: {counted(n, 'webhook')} could not be taken as an event; kept" for name, n in found.kept.items()]
     if notes:
         say("\n" + "\n".join(notes))
     if wrong:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.language import check_expressions, check_flow, check_scenarios, check_templates
+from engine.language import check_expressions, check_flow, check_scenarios, check_sources, check_templates
 from engine.language.check_templates import Renderer
 from engine.language.content import PROJECT, Content, journey_file, survey
 from engine.language.errors import Problem, did_you_mean, in_order
@@ -36,6 +36,7 @@ def check(content: Content, registry: Registry, renderer: Renderer | None) -> li
     # Without project.yaml no name is known: to call each of them unknown would bury the one problem there is.
     if PROJECT not in content.broken:
         problems += _providers(content, registry)
+        problems += check_sources.problems(content, registry)
         problems += check_expressions.problems(content)
         problems += check_scenarios.problems(whole)
         if renderer is not None:

@@ -151,6 +151,23 @@ class Provider(Model):
         return self.model_extra or {}
 
 
+class Connected(Model):
+    """A shop's webhooks: which kind of source they are, and what it wants to know."""
+
+    model_config = {"extra": "allow"}
+
+    source: Text | None = Field(None, description="The kind of source. Default: the name it stands under.")
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.model_extra or {}
+
+
+SOURCE_NAME = "[a-z][a-z0-9-]{0,62}"
+TAKEN_NAMES = ("api", "import", "demo")
+"""Whose keys are others': an event is named for ever by its source and its key."""
+
+
 class Project(Model):
     """project.yaml: every name and type that journeys, segments and templates may use."""
 
@@ -161,9 +178,22 @@ class Project(Model):
     channels: dict[Annotated[str, *named("email|sms|push|whatsapp", "a channel", ", ".join(CHANNELS))], Provider] = (
         Field(default_factory=dict)
     )
+    sources: dict[
+        Annotated[
+            str, *named(SOURCE_NAME, "the name of a source", "small letters, digits and -, beginning with a letter")
+        ],
+        Connected,
+    ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
     caps: NotYet = None
     quiet_hours: NotYet = None
+
+    @model_validator(mode="after")
+    def _no_source_takes_others_keys(self) -> Project:
+        for name in self.sources:
+            if name in TAKEN_NAMES:
+                raise Wrong(f'"{name}" can\'t be a source', "call it otherwise", at=("sources", name), on_key=True)
+        return self
 
     @model_validator(mode="after")
     def _transactional_is_built_in(self) -> Project:

@@ -1,4 +1,4 @@
-"""The words a project may use: steps, triggers and channels by name.
+"""The words a project may use: steps, triggers, channels and sources by name.
 
 A built-in and a third party's come through the same door: a class with a decorator, handed to `Registry.of`. The
 language imports no step; whoever puts the program together hands the registry in.
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MARK = "__karibu__"
+_KINDS = ("step", "trigger", "channel", "source")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a decorator wrote on a class: its kind (step, trigger, channel), its name and the other keys it is
+    """What a decorator wrote on a class: its kind (step, trigger, channel, source), its name and the other keys it is
     recognised by.
     """
 
@@ -56,10 +57,15 @@ def channel(name: str) -> Callable[[type[T]], type[T]]:
     return _declare("channel", name, ())
 
 
+def source(name: str) -> Callable[[type[T]], type[T]]:
+    """Declare a source of webhooks. Its class holds `Options`, a model of what project.yaml may say about it."""
+    return _declare("source", name, ())
+
+
 def _declare(kind: str, name: str, also: tuple[str, ...]) -> Callable[[type[T]], type[T]]:
     def mark(cls: type[T]) -> type[T]:
         setattr(cls, _MARK, Declared(kind, name, (name, *also)))
-        if kind != "channel":
+        if kind in ("step", "trigger"):
             cls.type = name  # type: ignore[attr-defined]
         return cls
 
@@ -74,27 +80,30 @@ def declared(thing: Any) -> Declared | None:
 
 @dataclass(frozen=True)
 class Registry:
-    """Step models, trigger models and channel classes by name."""
+    """Step models, trigger models, channel and source classes by name."""
 
     steps: Mapping[str, type[StepModel]] = field(default_factory=dict)
     triggers: Mapping[str, type[TriggerModel]] = field(default_factory=dict)
     channels: Mapping[str, type[Any]] = field(default_factory=dict)
+    sources: Mapping[str, type[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *things: ModuleType | type[Any]) -> Registry:
         """The registry of these classes, and of the declared classes that these modules define."""
-        tables: dict[str, dict[str, type[Any]]] = {"step": {}, "trigger": {}, "channel": {}}
+        tables: dict[str, dict[str, type[Any]]] = {kind: {} for kind in _KINDS}
         for thing in _classes(things):
             mark = declared(thing)
             if mark is None:
-                raise RegistryError(f"{thing.__module__}.{thing.__qualname__} has no @step, @trigger or @channel")
+                raise RegistryError(
+                    f"{thing.__module__}.{thing.__qualname__} has no @step, @trigger, @channel or @source"
+                )
             there = tables[mark.kind].setdefault(mark.name, thing)
             if there is not thing:
                 raise RegistryError(
                     f'two classes are the {mark.kind} "{mark.name}": '
                     f"{there.__module__}.{there.__qualname__} and {thing.__module__}.{thing.__qualname__}"
                 )
-        return cls(*(MappingProxyType(dict(sorted(tables[kind].items()))) for kind in ("step", "trigger", "channel")))
+        return cls(*(MappingProxyType(dict(sorted(tables[kind].items()))) for kind in _KINDS))
 
     def trigger_keys(self) -> dict[str, type[TriggerModel]]:
         """Every key that names a trigger in `enter:`."""

@@ -16,6 +16,7 @@ from engine.language.content import Content, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
+from engine.runtime import kept
 from engine.runtime.explain import goal_kind
 from engine.runtime.outlived import outlived
 from engine.runtime.versions import LIVE, STOPPED, digest
@@ -75,11 +76,12 @@ class JourneyStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole project."""
+    """The whole project. `kept`: webhooks that are no events, by source."""
 
     customers: int
     events: int
     journeys: tuple[JourneyStatus, ...]
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def status(
         connection.scalar(select(func.count()).select_from(customer)) or 0,
         connection.scalar(select(func.count()).select_from(event)) or 0,
         tuple(found),
+        kept.counts(connection),
     )
 
 

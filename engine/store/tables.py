@@ -389,6 +389,22 @@ class Parked(SQLModel, table=True):
     attempts: int
 
 
+class KeptHook(SQLModel, table=True):
+    """A webhook's part that was genuine and could not be taken as an event: `reason` says why. Looked at by a person;
+    bounded in number a source. `key` is the content's where the source gives none."""
+
+    __tablename__ = "kept_hook"
+    id: int | None = _id()
+    source: str = _text()
+    key: str = _text()
+    topic: str = _text()
+    received_at: datetime = _at()
+    reason: str = _text()
+    body: str = _text()
+
+    __table_args__ = (UniqueConstraint("source", "key", name="uq_kept_hook_source_key"),)
+
+
 class ZonePeriod(SQLModel, table=True):
     """From when until when a time zone had which offset (seconds east of UTC). Filled from the tz database."""
 
@@ -460,6 +476,7 @@ goal_reached = _table(GoalReached)
 message = _table(Message)
 message_event = _table(MessageEvent)
 parked = _table(Parked)
+kept_hook = _table(KeptHook)
 zone_period = _table(ZonePeriod)
 fired = _table(Fired)
 api_key = _table(ApiKey)

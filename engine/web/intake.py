@@ -28,7 +28,7 @@ QUEUE = 20_000
 """Events that may wait."""
 
 SOURCE = "api"
-"""Whose keys they are: an import and a shop's own hook may use the same ones."""
+"""Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
 
 Verdict = Literal["accepted", "duplicate", "conflict"]
 """What became of an event. A conflict has the key of another event with another content: nothing of it was taken."""
@@ -132,18 +132,19 @@ class Intake:
                 request.verdicts.set_result(found)
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
-        keys = {one.key for request in group for one in request.events}
-        known = self._known(keys | {request.unless for request in group if request.unless is not None})
+        names = {(one.source, one.key) for request in group for one in request.events}
+        known = self._known(names | {(SOURCE, request.unless) for request in group if request.unless is not None})
         fresh: list[Incoming] = []
         verdicts: list[list[Verdict] | None] = []
         for request in group:
-            new: dict[str, Incoming] = {}
+            new: dict[tuple[str, str], Incoming] = {}
             found: list[Verdict] = []
             for place, one in enumerate(request.events):
-                first = new.get(one.key)
-                old = known.get(one.key) if first is None else _Known.of(first)
+                name = (one.source, one.key)
+                first = new.get(name)
+                old = known.get(name) if first is None else _Known.of(first)
                 if old is None:
-                    new[one.key] = one
+                    new[name] = one
                     found.append("accepted")
                 else:
                     same = old.same(one, dated=place in request.dated)
@@ -151,7 +152,7 @@ class Intake:
             if request.named and _reused(request, found, known):
                 verdicts.append(None)
                 continue
-            known |= {key: _Known.of(one) for key, one in new.items()}
+            known |= {name: _Known.of(one) for name, one in new.items()}
             fresh += new.values()
             verdicts.append(found)
         if fresh:
@@ -162,20 +163,24 @@ class Intake:
                 self._wake(*sorted(names))
         return verdicts
 
-    def _known(self, keys: set[str]) -> dict[str, _Known]:
-        rows = (
-            select(event.c.key, customer.c.external_id, event.c.name, event.c.occurred_at, event.c.properties)
-            .join(customer, customer.c.id == event.c.customer_id)
-            .where(event.c.source == SOURCE, event.c.key.in_(sorted(keys)))
-        )
+    def _known(self, names: set[tuple[str, str]]) -> dict[tuple[str, str], _Known]:
+        found: dict[tuple[str, str], _Known] = {}
         with self.runtime.database.read() as connection:
-            return {key: _Known(*rest) for key, *rest in connection.execute(rows)}
+            for source in sorted({source for source, _ in names}):
+                keys = sorted(key for one, key in names if one == source)
+                rows = (
+                    select(event.c.key, customer.c.external_id, event.c.name, event.c.occurred_at, event.c.properties)
+                    .join(customer, customer.c.id == event.c.customer_id)
+                    .where(event.c.source == source, event.c.key.in_(keys))
+                )
+                found |= {(source, key): _Known(*rest) for key, *rest in connection.execute(rows)}
+        return found
 
 
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[str, object]) -> bool:
     """Whether the request's key came with another body: an event of it was another one, or there were more or fewer."""
     before = {found[place] for place in request.named}
-    return "conflict" in before or len(before) > 1 or request.unless in known
+    return "conflict" in before or len(before) > 1 or (SOURCE, request.unless) in known
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -96,6 +96,11 @@ def read(body: bytes, door: Door, now: datetime, key: str | None = None) -> Post
         raise Unreadable("the list is empty")
     if len(items) > MOST_EVENTS:
         raise Unreadable(f"{len(items)} events in one request; at most {MOST_EVENTS}")
+    return read_items(items, door, now, key)
+
+
+def read_items(items: Sequence[Any], door: Door, now: datetime, key: str | None = None) -> Posted:
+    """The same of objects that are read already."""
     posted = Posted(len(items))
     for index, item in enumerate(items):
         _Reading(posted, index, door, now, key and f"{key}:{index}").read(item)

@@ -1,0 +1,121 @@
+"""What a source said, in the form the engine takes: `Told` in, `Incoming` out. What has a fault is kept, never lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from engine.language.types import Kind, Type
+from engine.runtime.door import Door
+from engine.runtime.ingest import Incoming
+from engine.runtime.kept import Kept
+from engine.runtime.profile import Consented, Profile
+from engine.web.reading import LONGEST_ID, MOST_EVENTS, read_items
+from triggers.sources.base import Said, Told, Untold, Who
+
+Resolve = Callable[[Who], str | None]
+
+
+@dataclass
+class Heard:
+    """Events to be taken, with what was said of each; who of them say when; and what is kept instead."""
+
+    events: list[tuple[Incoming, Told]] = field(default_factory=list)
+    dated: set[int] = field(default_factory=set)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: datetime, resolve: Resolve) -> Heard:
+    """`topics`: those that a yes or no to marketing is about."""
+    heard = Heard()
+    for one in said[:MOST_EVENTS]:
+        if isinstance(one, Untold):
+            heard.kept.append(Kept(one.topic, one.reason, _text(one.payload), one.key))
+            continue
+        external_id = resolve(one.who)
+        if external_id is None:
+            heard.kept.append(Kept(one.event, "nobody knows whose it is", text_of(one), one.key))
+            continue
+        posted = read_items([_item(one, external_id, door)], door, now)
+        for fault in posted.faults[:1]:
+            heard.kept.append(Kept(one.event, f"{fault.path}: {fault.message}", text_of(one), one.key))
+        for _, incoming in posted.events:
+            if posted.dated:
+                heard.dated.add(len(heard.events))
+            profile = _agreed(incoming.profile or Profile(), one, source, topics, now)
+            heard.events.append((replace(incoming, source=source, profile=profile), one))
+    if len(said) > MOST_EVENTS:
+        reason = f"more than {MOST_EVENTS} events in one request"
+        rest = [text_of(one) if isinstance(one, Told) else _text(one.payload) for one in said[MOST_EVENTS:]]
+        heard.kept += [Kept("", reason, text) for text in rest]
+    return heard
+
+
+def text_of(told: Told) -> str:
+    """What was said, as it is kept."""
+    return _text({"who": told.who, "event": told.event, "at": told.occurred_at, "properties": told.properties})
+
+
+def _item(told: Told, external_id: str, door: Door) -> dict[str, Any]:
+    known = {"email": told.who.email, "phone": told.who.phone, **told.profile}
+    key = told.key if len(told.key) <= LONGEST_ID else f"hash:{hashlib.sha256(told.key.encode()).hexdigest()}"
+    item = {
+        "event": told.event,
+        "customer": {"id": external_id, **{name: value for name, value in known.items() if value is not None}},
+        "key": key,
+        "properties": _fitting(told, door),
+    }
+    return item if told.occurred_at is None else item | {"time": told.occurred_at.isoformat()}
+
+
+def _fitting(told: Told, door: Door) -> dict[str, Any]:
+    """The properties as the project declares them: entries of a list lose fields nobody declared, and an amount in
+    another currency than the brand's is kept with it, where no condition takes it for one."""
+    event = door.vocabulary.events.get(told.event)
+    declared: Mapping[str, Type] = {} if event is None else event.properties
+    foreign = told.currency.upper() if told.currency else None
+    foreign = None if foreign == door.vocabulary.currency else foreign
+    found = dict(told.properties)
+    if told.currency and ("currency" in declared or foreign):
+        found.setdefault("currency", told.currency.upper())
+    return {name: _fit(value, declared.get(name), foreign) for name, value in found.items()}
+
+
+def _fit(value: Any, type_: Type | None, foreign: str | None) -> Any:
+    if type_ is None:
+        return value
+    if type_.kind is Kind.MONEY and foreign and isinstance(value, str | int | float | Decimal):
+        return f"{value} {foreign}"
+    if type_.kind is Kind.LIST and isinstance(value, list):
+        return [_fields(one, type_, foreign) for one in value]
+    if type_.kind is Kind.OBJECT:
+        return _fields(value, type_, foreign)
+    return value
+
+
+def _fields(value: Any, type_: Type, foreign: str | None) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _fit(value[name], inner, foreign) for name, inner in type_.fields if name in value}
+
+
+def _agreed(profile: Profile, told: Told, source: str, topics: Sequence[str], now: datetime) -> Profile:
+    consents = tuple(
+        Consented(said.channel, topic, said.state, source, told.event, said.at and min(said.at, now))
+        for said in told.agreed
+        for topic in topics
+    )
+    return replace(profile, consents=(*profile.consents, *consents)) if consents else profile
+
+
+def _text(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # nested deeper than anybody writes
+        return str(value)
