@@ -39,9 +39,11 @@ def module(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleTyp
 @pytest.mark.parametrize("module", sorted(FILES), indirect=True)
 def test_an_example_registers_by_its_decorator(module: ModuleType) -> None:
     registry = Registry.of(module)
-    names = [*registry.steps, *registry.channels, *registry.triggers]
+    names = [*registry.steps, *registry.channels, *registry.triggers, *registry.sources]
     assert names == [module.__name__.removeprefix("page_")]
-    assert all(declared(made) for made in [*registry.steps.values(), *registry.channels.values()])
+    assert all(
+        declared(made) for made in [*registry.steps.values(), *registry.channels.values(), *registry.sources.values()]
+    )
 
 
 @pytest.mark.parametrize("module", ["shop/lines.py"], indirect=True)
@@ -54,3 +56,27 @@ def test_the_channel_of_the_page_sends(module: ModuleType, tmp_path: Path) -> No
     message = Outgoing("m-1", "sms", "+254712345678", content, Sender("Duka"), at, "offers")
     assert channel.send(message) == Accepted("m-1")
     assert (tmp_path / "out.jsonl").read_text() == '{"id": "m-1", "to": "+254712345678", "text": "Karibu"}\n'
+
+
+@pytest.mark.parametrize("module", ["shop/tills.py"], indirect=True)
+def test_the_source_of_the_page_verifies_and_reads(module: ModuleType) -> None:
+    import hashlib
+    import hmac
+    import json
+    from datetime import UTC, datetime
+
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    source = module.Tills(module.Tills.Options())
+    receipt = {"kind": "receipt", "number": 17, "card": "amina", "sum": "4.50", "at": "2026-03-02T09:00:00+03:00"}
+    body = json.dumps(receipt).encode()
+    headers = {"x-till-signature": hmac.new(b"secret", body, hashlib.sha256).hexdigest()}
+    assert source.verify(["secret"], headers, body, now)
+    assert not source.verify(["secret"], headers, body + b" ", now)
+    ((told),) = source.read(headers, receipt)
+    assert (told.event, told.key, told.who.id, told.properties["total"]) == (
+        "purchase",
+        "receipt:17",
+        "amina",
+        "4.50",
+    )
+    assert source.read(headers, {"kind": "float"})[0].reason == "unknown topic"

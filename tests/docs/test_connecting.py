@@ -1,0 +1,140 @@
+"""docs/connecting.md works as typed: with curl and openssl, against the service as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.docs.blocks import ROOT, Fence, fences
+
+pytestmark = pytest.mark.slow
+
+PAGE = ROOT / "docs/connecting.md"
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def needs(command: str) -> None:
+    if shutil.which(command) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{command} isn't there")
+        pytest.skip(f"no {command} on this machine")
+
+
+class Terminal:
+    """A shell that keeps its place and its variables, and knows `karibu`."""
+
+    def __init__(self, here: Path, commands: Path) -> None:
+        commands.mkdir()
+        script = commands / "karibu"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m engine.cli "$@"\n')
+        script.chmod(0o755)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{commands}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "KARIBU_PORT": "0",
+            "KARIBU_PREFECT_API_URL": "http://127.0.0.1:9/api",
+            "no_proxy": "*",
+        }
+        self.here = here
+        self.before: list[str] = []
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        if line.startswith(("cd ", "export ", "signature=")):
+            self.before.append(line)
+        return subprocess.run(
+            ["bash", "-e", "-c", "\n".join([*self.before, line if line not in self.before else ":"])],
+            cwd=self.here,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def project(self) -> Path:
+        return self.here / "shop"
+
+
+def typed(fence: Fence) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a block, with the lines it must answer."""
+    command, answer = "", list[str]()
+    for line in [*fence.text.splitlines(), "$ "]:
+        if line.startswith("$ "):
+            if command:
+                yield command, answer
+            command, answer = line[2:], []
+        else:
+            answer.append(line)
+
+
+def test_the_page_works_as_typed(tmp_path: Path) -> None:
+    needs("curl")
+    needs("openssl")
+    terminal = Terminal(tmp_path, tmp_path / "commands")
+    service: subprocess.Popen[str] | None = None
+    address = ADDRESS
+    appended: list[tuple[str, str]] = []
+    seen = 0
+    log = tmp_path / "up.log"
+    try:
+        for fence in fences(PAGE):
+            word, _, name = fence.kind.partition(":")
+            if word == "append":
+                appended.append((name, fence.text))
+            elif word == "file":
+                (terminal.project / name).write_text(fence.text, encoding="utf-8")
+            elif word == "connect-up":
+                for name, text in appended:  # "with those two lines in it"
+                    with (terminal.project / name).open("a", encoding="utf-8") as file:
+                        file.write(text)
+                *before, up = [command for command, _ in typed(fence)]
+                assert up == "karibu up"
+                for command in before:
+                    ran = terminal.run(command)
+                    assert ran.returncode == 0, f"{fence}: {command}\n{ran.stdout}{ran.stderr}"
+                with log.open("w") as out:
+                    service = subprocess.Popen(
+                        ["bash", "-c", "\n".join([*terminal.before, f"exec {up}"])],
+                        cwd=terminal.here,
+                        env=terminal.environment,
+                        stdout=out,
+                        stderr=out,
+                        text=True,
+                    )
+                address = listening(service, log)
+            elif word == "connect":
+                for command, answer in typed(fence):
+                    ran = terminal.run(command.replace(ADDRESS, address))
+                    assert ran.returncode == 0, f"{fence}: {command}\n{ran.stdout}{ran.stderr}"
+                    if answer:
+                        assert ran.stdout.splitlines() == answer, f"{fence}: {command}"
+                        seen += 1
+        assert seen >= 4
+    finally:
+        if service is not None:
+            service.kill()
+            service.wait()
+
+
+def listening(service: subprocess.Popen[str], log: Path) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if found := re.search(r"listens on (\S+)", log.read_text()):
+            try:
+                if httpx2.get(f"{found[1]}/healthz", trust_env=False).status_code == 200:
+                    return found[1]
+            except httpx2.TransportError:
+                pass
+        assert service.poll() is None, log.read_text()
+        time.sleep(0.05)
+    raise AssertionError("it never listened: " + log.read_text())
