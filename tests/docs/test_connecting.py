@@ -14,12 +14,24 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from engine import starter
+from engine.language.check import check_directory
+from engine.language.registry import Registry
 from tests.docs.blocks import ROOT, Fence, fences
 
 pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs/connecting.md"
 ADDRESS = "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("fence", [fence for fence in fences(PAGE) if fence.kind == "sources"], ids=str)
+def test_what_project_yaml_may_say_is_sound(fence: Fence, tmp_path: Path, registry: Registry) -> None:
+    shutil.copytree(starter.root() / "workflows", tmp_path / "workflows")
+    with (tmp_path / "workflows/project.yaml").open("a", encoding="utf-8") as file:
+        file.write(fence.text)
+    _, problems = check_directory(tmp_path, registry, None)
+    assert not problems, "\n".join(map(str, problems))
 
 
 def needs(command: str) -> None:

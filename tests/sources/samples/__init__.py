@@ -29,6 +29,15 @@ def _mac(body: bytes, secret: str, digest: Any = hashlib.sha256) -> bytes:
 
 SIGNED: Mapping[str, Sign] = {
     "shopify": lambda body, secret, now: {"X-Shopify-Hmac-SHA256": base64.b64encode(_mac(body, secret)).decode()},
+    "woocommerce": lambda body, secret, now: {"X-WC-Webhook-Signature": base64.b64encode(_mac(body, secret)).decode()},
+    "stripe": lambda body, secret, now: {
+        "Stripe-Signature": (
+            f"t={now.timestamp():.0f},v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39,"
+            f"v1={_mac(f'{now.timestamp():.0f}.'.encode() + body, secret).hex()}"
+        )
+    },
+    "cloudevents": lambda body, secret, now: {"Authorization": f"Bearer {secret}"},
+    "generic": lambda body, secret, now: {"X-Hub-Signature-256": f"sha256={_mac(body, secret).hex()}"},
 }
 """Each source's signature, written out here a second time."""
 
