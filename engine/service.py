@@ -32,7 +32,7 @@ from engine.runtime import kept, keys, versions
 from engine.runtime.sightings import EVERY
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
-from engine.web import hooks
+from engine.web import hooks, tracking
 from engine.web.api import Site, build
 from engine.web.intake import Intake
 
@@ -131,6 +131,7 @@ class Service:
             site = Site(lambda: self.app, self.intake, self.report, self.healthy)
             web = build(site)
             web.include_router(hooks.router(site))
+            web.include_router(tracking.router(site))
             asyncio.run(_serve(web, self._sock))
             self.say("stopping: what has begun is finished first")
 

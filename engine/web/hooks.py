@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -24,13 +25,17 @@ from engine.web.answers import answer, body_of
 from engine.web.api import Site
 from engine.web.events import LARGEST_BODY
 from engine.web.intake import Full, Verdict
+from engine.web.reading import MOST_EVENTS
 from engine.web.saying import Heard, hear, text_of
 from engine.web.who import customer_of
-from triggers.sources.base import Headers, Said
+from triggers.sources.base import Headers, Said, Source
 
 log = logging.getLogger("karibu.web")
 
-TRY_AGAIN = "nothing of this request was taken, send it again"
+MOST = 10_000
+"""Events of one request."""
+
+TRY_AGAIN = "not all of this request was taken, send it again"
 
 
 def router(site: Site) -> APIRouter:
@@ -53,7 +58,11 @@ def router(site: Site) -> APIRouter:
         read = await run_in_threadpool(_read, app, opened, headers, body)
         if isinstance(read, Response):
             return read
-        return await take(site, app, name, opened, read)
+        taken = await take(site, app, name, opened.source, read)
+        if isinstance(taken, Response):
+            return taken
+        counts = {"accepted": taken.accepted, "duplicates": taken.duplicates}
+        return answer(202, counts | ({"kept": taken.kept} if taken.kept else {}))
 
     return routes
 
@@ -65,7 +74,11 @@ def variables(opened: Opened) -> str:
 
 def without_secret(app: App) -> dict[str, str]:
     """The sources that have no secret, with the variables that would hold it."""
-    return {name: variables(opened) for name, opened in app.sources.items() if not opened.secrets}
+    return {name: variables(opened) for name, opened in app.sources.items() if _mute(opened)}
+
+
+def _mute(opened: Opened) -> bool:
+    return opened.source.needs_secret and not opened.secrets
 
 
 def _read(app: App, opened: Opened, headers: Headers, body: bytes) -> Said | Response:
@@ -78,14 +91,27 @@ def _read(app: App, opened: Opened, headers: Headers, body: bytes) -> Said | Res
     return opened.source.read(headers, payload)
 
 
-async def take(site: Site, app: App, name: str, opened: Opened, said: Said) -> Response:
-    """Take the events and keep the rest, and answer when both are durable."""
+@dataclass(frozen=True)
+class Taken:
+    """What became of a request: events that are new, that had come before, and parts that are kept as no events."""
+
+    accepted: int
+    duplicates: int
+    kept: int
+
+
+async def take(site: Site, app: App, name: str, source: Source, said: Said) -> Taken | Response:
+    """Take the events and keep the rest, until both are durable; an answer if nothing, or only a part, could be."""
+    if len(said) > MOST:
+        return answer(413, {"error": f"{len(said)} events in one request; at most {MOST}"})
     try:
-        heard = await run_in_threadpool(_hear, app, name, opened, said)
+        heard = await run_in_threadpool(_hear, app, name, source, said)
         verdicts: list[Verdict] = []
-        if heard.events:
-            incoming = [event for event, _ in heard.events]
-            verdicts = await asyncio.wrap_future(site.intake.submit(incoming, frozenset(heard.dated)))
+        for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
+            part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
+            dated = frozenset(place - start for place in heard.dated if start <= place < start + len(part))
+            found = await asyncio.wrap_future(site.intake.submit(part, dated))
+            verdicts += found
         left = list(heard.kept)
         for place, verdict in enumerate(verdicts):
             told = heard.events[place][1]
@@ -98,15 +124,14 @@ async def take(site: Site, app: App, name: str, opened: Opened, said: Said) -> R
     except Full:
         return answer(429, {"error": f"too many events are waiting; {TRY_AGAIN}"}, {"Retry-After": "2"})
     except Exception as error:
-        log.error("a webhook of %s could not be taken: %s", name, type(error).__name__)
+        log.error("a request of %s could not be taken: %s", name, type(error).__name__)
         return answer(503, {"error": f"the events could not be kept; {TRY_AGAIN}"}, {"Retry-After": "5"})
-    counts = {"accepted": verdicts.count("accepted"), "duplicates": verdicts.count("duplicate")}
-    return answer(202, counts | ({"kept": len(left)} if left else {}))
+    return Taken(verdicts.count("accepted"), verdicts.count("duplicate"), len(left))
 
 
-def _hear(app: App, name: str, opened: Opened, said: Said) -> Heard:
+def _hear(app: App, name: str, source: Source, said: Said) -> Heard:
     project = app.content.project
-    wanted = opened.source.options.consent
+    wanted = source.options.consent
     topics = tuple(project.topics) if wanted is None else wanted
     with app.database.read() as connection:
         return hear(said, name, topics, app.door, app.clock.now(), lambda who: customer_of(connection, name, who))

@@ -16,7 +16,7 @@ from engine.runtime.door import Door
 from engine.runtime.ingest import Incoming
 from engine.runtime.kept import Kept
 from engine.runtime.profile import Consented, Profile
-from engine.web.reading import LONGEST_ID, MOST_EVENTS, read_items
+from engine.web.reading import LONGEST_ID, read_items
 from triggers.sources.base import Said, Told, Untold, Who
 
 Resolve = Callable[[Who], str | None]
@@ -34,7 +34,7 @@ class Heard:
 def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: datetime, resolve: Resolve) -> Heard:
     """`topics`: those that a yes or no to marketing is about."""
     heard = Heard()
-    for one in said[:MOST_EVENTS]:
+    for one in said:
         if isinstance(one, Untold):
             heard.kept.append(Kept(one.topic, one.reason, _text(one.payload), one.key))
             continue
@@ -50,10 +50,6 @@ def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: dateti
                 heard.dated.add(len(heard.events))
             profile = _agreed(incoming.profile or Profile(), one, source, topics, now)
             heard.events.append((replace(incoming, source=source, profile=profile), one))
-    if len(said) > MOST_EVENTS:
-        reason = f"more than {MOST_EVENTS} events in one request"
-        rest = [text_of(one) if isinstance(one, Told) else _text(one.payload) for one in said[MOST_EVENTS:]]
-        heard.kept += [Kept("", reason, text) for text in rest]
     return heard
 
 

@@ -18,7 +18,7 @@ from engine.runtime.clock import VirtualClock
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.tables import consent, customer, event, kept_hook
-from engine.web import hooks
+from engine.web import hooks, tracking
 from engine.web.api import Site, build
 from engine.web.intake import Intake
 from tests.scenarios.shop import PROJECT
@@ -84,6 +84,7 @@ def shop(database: Database, project: Callable[..., Path], monkeypatch: pytest.M
         site = Site(lambda: app, intake, dict, lambda: True)
         web = build(site)
         web.include_router(hooks.router(site))
+        web.include_router(tracking.router(site))
         made = Shop(app, TestClient(web, raise_server_exceptions=False), intake)
         running.append(made)
         return made

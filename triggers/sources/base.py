@@ -126,6 +126,8 @@ class Source:
 
     Options: ClassVar[type[SourceOptions]] = SourceOptions
     topics: ClassVar[Mapping[str, str] | None] = None
+    needs_secret: ClassVar[bool] = True
+    """Whether the service is of no use to it without a secret."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options

@@ -37,6 +37,7 @@ SIGNED: Mapping[str, Sign] = {
         )
     },
     "cloudevents": lambda body, secret, now: {"Authorization": f"Bearer {secret}"},
+    "segment": lambda body, secret, now: {"X-Signature": _mac(body, secret, hashlib.sha1).hex()},
     "generic": lambda body, secret, now: {"X-Hub-Signature-256": f"sha256={_mac(body, secret).hex()}"},
 }
 """Each source's signature, written out here a second time."""

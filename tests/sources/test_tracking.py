@@ -1,0 +1,111 @@
+"""The tracking API as a route: keys, forms of bodies, limits, other pages."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.sources.conftest import Open, Shop
+from triggers.sources.segment_spec import LARGEST_BATCH, LARGEST_CALL
+
+KEY = "a public write key"
+BASIC = {"Authorization": "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()}
+CALL = {"userId": "amina", "event": "Ping", "messageId": "m-1", "properties": {"n": 1}}
+PATHS = ["identify", "track", "page", "screen", "group", "alias", "batch", *"itpgab"]
+
+
+@pytest.fixture
+def here(shop: Open) -> Shop:
+    return shop({"segment": {"events": {"Order Completed": "purchase"}}}, KARIBU_SEGMENT_WRITE_KEY=KEY)
+
+
+def body(**more: Any) -> bytes:
+    return json.dumps(CALL | more).encode()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_call_is_taken_long_and_short(here: Shop, path: str) -> None:
+    call = {"batch": [CALL | {"type": "track"}]} if path in ("batch", "b") else CALL
+    answer = here.post(f"/v1/{path}", json.dumps(call).encode(), BASIC)
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert [(row.external_id, row.source, row.key) for row in here.events()] == [("amina", "segment", "m-1")]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_without_the_write_key_nothing_is_taken(here: Shop, path: str) -> None:
+    wrong = {"Authorization": "Basic " + base64.b64encode(b"another:").decode()}
+    bearer, empty, rubbish = (
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": "Basic Og=="},
+        {"Authorization": "Basic %"},
+    )
+    for headers in ({}, wrong, bearer, empty, rubbish):
+        for content in (body(), body(writeKey="another"), body(writeKey=""), body(writeKey=[KEY]), b"{", b"[]"):
+            assert here.post(f"/v1/{path}", content, headers).status_code == 401, (headers, content)
+    assert not here.events() and not here.kept()
+
+
+def test_a_write_key_opens_nothing_else(here: Shop) -> None:
+    for headers in (BASIC, {"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+        assert here.post("/v1/events", b"{}", headers).status_code == 401
+        assert here.client.get("/v1/status", headers=headers).status_code == 401
+
+
+def test_a_browser_writes_plain_text_with_the_key_in_it(here: Shop) -> None:
+    headers = {"Content-Type": "text/plain", "Origin": "https://duka.example"}
+    answer = here.post("/v1/t", body(writeKey=KEY), headers)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert "writeKey" not in str(here.events())
+    asked = here.client.options(
+        "/v1/t", headers={"Origin": "https://duka.example", "Access-Control-Request-Method": "POST"}
+    )
+    assert asked.status_code == 204 and "POST" in asked.headers["access-control-allow-methods"]
+    assert "access-control-allow-credentials" not in asked.headers
+
+
+def test_a_body_may_be_packed_and_its_size_is_that_of_what_is_in_it(here: Shop) -> None:
+    packed = {**BASIC, "Content-Encoding": "gzip"}
+    assert here.post("/v1/track", gzip.compress(body()), packed).status_code == 200
+    bomb = gzip.compress(body(properties={"a": "x" * 50_000_000}))
+    assert len(bomb) < LARGEST_BATCH
+    assert here.post("/v1/b", bomb, packed).status_code == 413
+    assert here.post("/v1/track", gzip.compress(body())[:-9], packed).status_code == 400
+    assert here.post("/v1/track", body(), packed).status_code == 400
+    assert here.post("/v1/track", body(), {**BASIC, "Content-Encoding": "br"}).status_code == 415
+    assert len(here.events()) == 1
+
+
+def test_a_call_and_a_batch_have_an_end(here: Shop) -> None:
+    call = body(properties={"a": ""})
+    fits = body(messageId="m-2", properties={"a": "x" * (LARGEST_CALL - len(call))})
+    assert len(fits) == LARGEST_CALL
+    assert here.post("/v1/track", fits, BASIC).status_code == 200
+    assert here.post("/v1/track", fits + b" ", BASIC).status_code == 413
+    many = [CALL | {"type": "track", "messageId": f"k-{n}"} for n in range(1, 3501)]
+    whole = json.dumps({"batch": many}).encode()
+    assert len(whole) < LARGEST_BATCH
+    assert here.post("/v1/batch", whole, BASIC).status_code == 200
+    assert len(here.events()) == 3501
+    assert here.post("/v1/batch", whole + b" " * LARGEST_BATCH, BASIC).status_code == 413
+
+
+def test_a_call_that_says_too_little_is_refused_and_in_a_batch_it_is_kept(here: Shop) -> None:
+    nobody = {"event": "Ping", "messageId": "m-9"}
+    answer = here.post("/v1/track", json.dumps(nobody).encode(), BASIC)
+    assert (answer.status_code, answer.json()["message"]) == (400, "it names no customer")
+    for content in (b"{", b"[]", b'{"batch": {}}'):
+        assert here.post("/v1/batch", content, BASIC).status_code in (400, 401)
+    batch = json.dumps({"batch": [CALL | {"type": "track"}, nobody | {"type": "track"}]}).encode()
+    assert here.post("/v1/batch", batch, BASIC).status_code == 200
+    assert len(here.events()) == 1 and here.kept()[0][2] == "it names no customer"
+
+
+def test_a_message_that_comes_again_counts_once(here: Shop) -> None:
+    for n in (1, 1, 2):
+        assert here.post("/v1/track", body(properties={"n": n}), BASIC).status_code == 200
+    assert [row.properties for row in here.events()] == [{"n": 1}]
+    assert [row[2] for row in here.kept()] == ["another event has this key"]
