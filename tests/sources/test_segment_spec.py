@@ -135,6 +135,12 @@ def test_traits_are_the_words_of_a_customer_and_never_a_consent() -> None:
     assert (one.event, one.agreed) == ("customer_updated", ())
 
 
+def test_traits_may_stand_in_the_context_as_rudderstack_writes_them() -> None:
+    context = {"traits": {"email": "amina@shop.example", "tier": "gold"}}
+    one = told("identify", context=context, traits={"tier": "silver"})
+    assert (one.who.email, one.profile) == ("amina@shop.example", {"tier": "silver"})
+
+
 def test_each_call_is_an_event_of_its_own() -> None:
     assert told("page", name="Home", properties={"url": "https://duka.example"}).properties == {
         "name": "Home",

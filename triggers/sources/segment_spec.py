@@ -116,7 +116,8 @@ class Segment(Source):
         key = text(one, "messageId") or _content(one)
         if not event:
             return [Untold(name, "this can't be an event's name", one, key)]
-        traits = mapping(one, "traits") if kind == "identify" else mapping(one, "context", "traits")
+        # RudderStack's SDKs write the traits of identify into the context, where Segment's are those known before.
+        traits = {**mapping(one, "context", "traits"), **(mapping(one, "traits") if kind == "identify" else {})}
         who = _who(kind, one, traits)
         if not who:
             return [Untold(name, "it names no customer", one, key)]
