@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,6 +127,16 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
                         text=True,
                     )
                 address = listening(service, log)
+            elif word == "sdk":
+                if importlib.util.find_spec("segment") is None:
+                    continue  # tests/web/test_real_sdks.py says so
+                script = tmp_path / "send.py"
+                script.write_text(fence.text.replace(ADDRESS, address), encoding="utf-8")
+                terminal.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+                ran = terminal.run(f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}")
+                assert ran.returncode == 0 and not ran.stderr, f"{fence}: {ran.stderr}"
+                told = terminal.run("karibu status --json")
+                assert json.loads(told.stdout)["events"] == 5, told.stdout
             elif word == "connect":
                 for command, answer in typed(fence):
                     ran = terminal.run(command.replace(ADDRESS, address))
@@ -131,7 +144,7 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
                     if answer:
                         assert ran.stdout.splitlines() == answer, f"{fence}: {command}"
                         seen += 1
-        assert seen >= 4
+        assert seen >= 6
     finally:
         if service is not None:
             service.kill()
