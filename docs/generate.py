@@ -101,8 +101,8 @@ def page() -> str:
         "Under `channels:` in project.yaml, as the `provider` of email, sms or push, with these options beside it.",
         *(_channel(name, channel) for name, channel in known.channels.items()),
         "## Sources",
-        "Under `sources:` in project.yaml, each with the name of its address, `POST /hooks/NAME`. `source` is the kind "
-        "if the name is another. All of them may have:",
+        "Under `sources:` in project.yaml, each with the name of its address, `POST /hooks/NAME`. `source` is the "
+        "kind, if the name is another. All of them may have:",
         _table(_rows(SourceOptions, None)),
         *(_source(name, source) for name, source in known.sources.items()),
         "## Functions",

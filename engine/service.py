@@ -32,9 +32,10 @@ from engine.runtime import kept, keys, versions
 from engine.runtime.sightings import EVERY
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
-from engine.web import hooks, tracking
-from engine.web.api import Site, build
+from engine.web import hooks
+from engine.web.api import build
 from engine.web.intake import Intake
+from engine.web.site import Site
 
 log = logging.getLogger("karibu.service")
 
@@ -129,10 +130,7 @@ class Service:
             stack.callback(scheduler.shutdown)
             self._greet()
             site = Site(lambda: self.app, self.intake, self.report, self.healthy)
-            web = build(site)
-            web.include_router(hooks.router(site))
-            web.include_router(tracking.router(site))
-            asyncio.run(_serve(web, self._sock))
+            asyncio.run(_serve(build(site), self._sock))
             self.say("stopping: what has begun is finished first")
 
     def tick(self) -> None:

@@ -1,6 +1,8 @@
 """The service's HTTP side: events in, how it is, and the way out of a topic.
 
     POST /v1/events   engine/web/events.py; scope write      202 once they are durable
+    POST /v1/track …  Segment's tracking API (engine/web/tracking.py); scope write
+    POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
     GET  /v1/status   journeys and what waits; scope read
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
@@ -11,32 +13,19 @@ Every route under /v1 wants an API key of a scope, before its body is read: engi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
 from engine.app import App
 from engine.runtime import feedback
 from engine.web import events as posted
-from engine.web import unsubscribe
+from engine.web import hooks, tracking, unsubscribe
 from engine.web.access import Access, Reader, Writer
+from engine.web.answers import answer
 from engine.web.cors import Cors
-from engine.web.intake import Intake
+from engine.web.site import Site
 
 log = logging.getLogger("karibu.web")
-
-
-@dataclass(frozen=True)
-class Site:
-    """What the routes need. `app` is asked anew at each request: its content changes when journeys are published."""
-
-    app: Callable[[], App]
-    intake: Intake
-    report: Callable[[], dict[str, Any]]
-    healthy: Callable[[], bool]
 
 
 def build(site: Site) -> FastAPI:
@@ -48,6 +37,8 @@ def build(site: Site) -> FastAPI:
     web.state.access = Access(app.settings.key, app.database)
     web.add_middleware(Cors)
     web.include_router(_events(site))
+    web.include_router(tracking.router(site))
+    web.include_router(hooks.router(site))
     web.include_router(_open(site))
     brand, topics = app.content.project.brand, app.content.project.topics
     shop = unsubscribe.Shop(brand.name, brand.address, brand.locale, {name: one.title for name, one in topics.items()})
@@ -64,7 +55,7 @@ def _events(site: Site) -> APIRouter:
 
     @routes.get("/status")
     def status(caller: Reader) -> Response:
-        return _json(200, site.report())
+        return answer(200, site.report())
 
     return routes
 
@@ -75,7 +66,7 @@ def _open(site: Site) -> APIRouter:
     @routes.api_route("/healthz", methods=["GET", "HEAD"])
     def health() -> Response:
         healthy = site.healthy()
-        return _json(200 if healthy else 503, {"ok": healthy})
+        return answer(200 if healthy else 503, {"ok": healthy})
 
     return routes
 
@@ -88,16 +79,12 @@ def _opt_out(app: App) -> unsubscribe.OptOut:
     return end
 
 
-def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers, "application/json")
-
-
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _json(error.status_code, {"error": error.detail}, dict(error.headers or {}))
+    return answer(error.status_code, {"error": error.detail}, dict(error.headers or {}))
 
 
 async def _ours(request: Request, error: Exception) -> Response:
     """Our own fault. The text of the error may hold somebody's data, so it stays here."""
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return _json(500, {"error": "this failed, and it is our fault"})
+    return answer(500, {"error": "this failed, and it is our fault"})

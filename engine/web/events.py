@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
 from engine.web import bodies
+from engine.web.answers import answer
 from engine.web.intake import Full, Intake, Reused, Verdict
 from engine.web.reading import Fault, Lines, Posted, Unreadable, read
 
@@ -63,24 +63,24 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
             else await run_in_threadpool(read, body, app.door, now, key)
         )
     except Unreadable as why:
-        return told(400, {"error": str(why)})
+        return answer(400, {"error": str(why)})
     try:
         verdicts = await _submit(intake, posted, None if key is None else f"{key}:{posted.count}")
     except Full:
-        return told(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
+        return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
     except Reused:
-        return told(409, {"error": REUSED})
+        return answer(409, {"error": REUSED})
     except Exception:
-        said = {"error": f"{NOT_KEPT}; nothing of this request was taken, send it again"}
-        return told(503, said, {"Retry-After": "5"})
+        told = {"error": f"{NOT_KEPT}; nothing of this request was taken, send it again"}
+        return answer(503, told, {"Retry-After": "5"})
     counts = Counts()
     counts.add(posted, verdicts)
-    answer: dict[str, Any] = {"accepted": counts.accepted, "duplicates": counts.duplicates}
+    said: dict[str, Any] = {"accepted": counts.accepted, "duplicates": counts.duplicates}
     if counts.faults:
-        answer["errors"] = [one.plain() for one in counts.faults]
+        said["errors"] = [one.plain() for one in counts.faults]
     if posted.warnings:
-        answer["warnings"] = [one.plain() for one in posted.warnings]
-    return told(counts.status(), answer)
+        said["warnings"] = [one.plain() for one in posted.warnings]
+    return answer(counts.status(), said)
 
 
 def idempotency_key(header: str | None) -> str | None:
@@ -167,8 +167,8 @@ class _Stream:
         except _NotKept:
             return self._stopped(503, f"{NOT_KEPT}; send the rest again", {"Retry-After": "5"})
         if not lines.number:
-            return told(400, {"error": "the body is empty"})
-        return told(self.counts.status(), {"lines": lines.number, **self._plain()})
+            return answer(400, {"error": "the body is empty"})
+        return answer(self.counts.status(), {"lines": lines.number, **self._plain()})
 
     async def _batch(self, posted: Posted, lines: Lines) -> None:
         for pause in (*PATIENCE, None):
@@ -195,7 +195,7 @@ class _Stream:
 
     def _stopped(self, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
         """It ended in the middle: lines 1 to `durable_lines` are dealt with, and of the others nothing was taken."""
-        return told(status, {"error": why, "durable_lines": self.durable, **self._plain()}, headers)
+        return answer(status, {"error": why, "durable_lines": self.durable, **self._plain()}, headers)
 
     def _plain(self) -> dict[str, Any]:
         found: dict[str, Any] = {"accepted": self.counts.accepted, "duplicates": self.counts.duplicates}
@@ -209,7 +209,3 @@ class _Stream:
 
 class _NotKept(Exception):
     """A batch of a stream could not be written; nothing of it was taken."""
-
-
-def told(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers, "application/json")

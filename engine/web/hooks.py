@@ -21,12 +21,13 @@ from fastapi.concurrency import run_in_threadpool
 from engine.app import App, Opened
 from engine.runtime import kept
 from engine.runtime.kept import Kept
-from engine.web.answers import answer, body_of
-from engine.web.api import Site
+from engine.web import bodies
+from engine.web.answers import answer
 from engine.web.events import LARGEST_BODY
 from engine.web.intake import Full, Verdict
 from engine.web.reading import MOST_EVENTS
 from engine.web.saying import Heard, hear, text_of
+from engine.web.site import Site
 from engine.web.who import customer_of
 from triggers.sources.base import Headers, Said, Source
 
@@ -48,7 +49,7 @@ def router(site: Site) -> APIRouter:
         opened = app.sources.get(name)
         if opened is None:
             return answer(404, {"error": "there is no such source"})
-        body = await body_of(request, LARGEST_BODY)
+        body = await bodies.whole(request, LARGEST_BODY)
         headers = {key.lower(): value for key, value in request.headers.items()}
         if opened.source.greeting(headers, body):
             return answer(200, {"ok": True})

@@ -132,19 +132,19 @@ class Intake:
                 request.verdicts.set_result(found)
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
-        names = {(one.source, one.key) for request in group for one in request.events}
-        known = self._known(names | {(SOURCE, request.unless) for request in group if request.unless is not None})
+        keys = {(one.source, one.key) for request in group for one in request.events}
+        known = self._known(keys | {(SOURCE, request.unless) for request in group if request.unless is not None})
         fresh: list[Incoming] = []
         verdicts: list[list[Verdict] | None] = []
         for request in group:
             new: dict[tuple[str, str], Incoming] = {}
             found: list[Verdict] = []
             for place, one in enumerate(request.events):
-                name = (one.source, one.key)
-                first = new.get(name)
-                old = known.get(name) if first is None else _Known.of(first)
+                key = (one.source, one.key)
+                first = new.get(key)
+                old = known.get(key) if first is None else _Known.of(first)
                 if old is None:
-                    new[name] = one
+                    new[key] = one
                     found.append("accepted")
                 else:
                     same = old.same(one, dated=place in request.dated)
@@ -152,7 +152,7 @@ class Intake:
             if request.named and _reused(request, found, known):
                 verdicts.append(None)
                 continue
-            known |= {name: _Known.of(one) for name, one in new.items()}
+            known |= {key: _Known.of(one) for key, one in new.items()}
             fresh += new.values()
             verdicts.append(found)
         if fresh:
@@ -177,7 +177,7 @@ class Intake:
         return found
 
 
-def _reused(request: Request, found: Sequence[Verdict], known: Mapping[str, object]) -> bool:
+def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:
     """Whether the request's key came with another body: an event of it was another one, or there were more or fewer."""
     before = {found[place] for place in request.named}
     return "conflict" in before or len(before) > 1 or (SOURCE, request.unless) in known

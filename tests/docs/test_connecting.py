@@ -64,6 +64,10 @@ class Terminal:
         self.before: list[str] = []
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        if made := re.fullmatch(r"export (\w+)=\$\((.*)\)", line):  # is made once, whatever is typed after it
+            ran = self.run(made[2])
+            self.before.append(f"export {made[1]}={shlex.quote(ran.stdout.strip())}")
+            return ran
         if line.startswith(("cd ", "export ", "signature=")):
             self.before.append(line)
         return subprocess.run(

@@ -18,9 +18,9 @@ from engine.runtime.clock import VirtualClock
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.tables import consent, customer, event, kept_hook
-from engine.web import hooks, tracking
-from engine.web.api import Site, build
+from engine.web.api import build
 from engine.web.intake import Intake
+from engine.web.site import Site
 from tests.scenarios.shop import PROJECT
 from tests.sources.samples import SECRET
 
@@ -83,8 +83,6 @@ def shop(database: Database, project: Callable[..., Path], monkeypatch: pytest.M
         intake.start()
         site = Site(lambda: app, intake, dict, lambda: True)
         web = build(site)
-        web.include_router(hooks.router(site))
-        web.include_router(tracking.router(site))
         made = Shop(app, TestClient(web, raise_server_exceptions=False), intake)
         running.append(made)
         return made

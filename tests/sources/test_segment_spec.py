@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from triggers.sources.base import Told, Untold, Who
-from triggers.sources.segment_spec import Segment, SegmentOptions, happened, in_small_letters
+from triggers.sources.base import SourceOptions, Told, Untold, Who
+from triggers.sources.segment_spec import Segment, happened, in_small_letters
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
-SEGMENT = Segment(SegmentOptions())
+SEGMENT = Segment(SourceOptions())
 
 
 def told(kind: str, **call: Any) -> Told:
@@ -100,7 +100,7 @@ def test_any_other_event_is_called_by_its_name_in_small_letters(name: str, event
 
 def test_the_project_says_what_an_event_is_called() -> None:
     named = {"Product Added": "cart_updated", "page": "ignore", "identify": "signed_up"}
-    segment = Segment(SegmentOptions(events=named))
+    segment = Segment(SourceOptions(events=named))
     call = {"userId": "amina", "event": "Product Added", "properties": {"product_id": "1", "quantity": 1}}
     (one,) = segment.calls("track", call, NOW)
     assert isinstance(one, Told) and one.event == "cart_updated" and one.properties["items"] == [{"sku": "1", "qty": 1}]

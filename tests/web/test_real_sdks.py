@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from engine.store.tables import customer, event
 from tests.web.conftest import Service, Start, eventually
+from tests.web.test_keys import made
 
 pytestmark = pytest.mark.slow
 
-KEY = "a public write key"
 NAMES = ["segment.analytics", "rudderstack.analytics"]
 TOTALS = {
     "order_id": "17",
@@ -53,14 +53,22 @@ def events(service: Service) -> list[Any]:
 def service(start: Start, monkeypatch: pytest.MonkeyPatch) -> Service:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    return start(KARIBU_SEGMENT_WRITE_KEY=KEY)
+    return start()
+
+
+@pytest.fixture
+def key(service: Service) -> str:
+    app = service.app()
+    minted = made(app.database)
+    app.close()
+    return minted.text
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["gzip", "plain"])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_an_sdk_sends_is_in_the_journeys(service: Service, name: str, packed: bool) -> None:
+def test_what_an_sdk_sends_is_in_the_journeys(service: Service, key: str, name: str, packed: bool) -> None:
     failures = Failures()
-    sdk = client(name, service, KEY, failures, gzip=packed)
+    sdk = client(name, service, key, failures, gzip=packed)
     then = datetime.now(UTC) - timedelta(hours=1)
     sdk.identify("amina", {"email": "amina@shop.example", "firstName": "Amina", "tier": "gold"})
     sdk.track("amina", "Order Completed", TOTALS, timestamp=then)
@@ -94,9 +102,9 @@ def test_what_an_sdk_sends_is_in_the_journeys(service: Service, name: str, packe
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_sdk_sends_hundreds_in_batches_of_its_own(service: Service, name: str) -> None:
+def test_an_sdk_sends_hundreds_in_batches_of_its_own(service: Service, key: str, name: str) -> None:
     failures = Failures()
-    sdk = client(name, service, KEY, failures)
+    sdk = client(name, service, key, failures)
     for n in range(300):
         sdk.track(f"c{n % 7}", "Ping", {"n": n})
     sdk.flush()
@@ -114,5 +122,5 @@ def test_an_sdk_with_a_wrong_key_hears_so(service: Service, name: str) -> None:
     sdk.join()
     module = importlib.import_module(f"{name}.request")
     assert [type(error) for error in failures.found] == [module.APIError]
-    assert "write key" in str(failures.found[0])
+    assert "API key" in str(failures.found[0])
     assert not events(service)

@@ -19,10 +19,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from engine.language.registry import source
-from triggers.sources.base import IGNORE, Headers, Said, Secrets, Source, SourceOptions, Told, Untold, Who
+from triggers.sources.base import IGNORE, Headers, Said, Source, SourceOptions, Told, Untold, Who
 from triggers.sources.parts import entries, known, mapping, moment, part, text
 from triggers.sources.signatures import from_hex, signed
 
@@ -56,22 +54,12 @@ _WORDS = {
 }
 
 
-class SegmentOptions(SourceOptions):
-    """What project.yaml may say about the tracking API."""
-
-    write_key: Secrets = Field(
-        (),
-        description="The setting of the write key for SDKs and browsers (default: segment_write_key), or several.",
-    )
-
-
 @source("segment")
 class Segment(Source):
     """Segment's tracking calls: at `/v1/identify`, `track`, `page`, `screen`, `group`, `alias` and `batch`, with the
     write key; or from Segment itself as a webhook, signed. Their `events` are the calls' names and those of tracked
     events, like `Order Completed`; any other is called by its name in small letters."""
 
-    Options: ClassVar[type[SourceOptions]] = SegmentOptions
     needs_secret: ClassVar[bool] = False
 
     def __init__(self, options: SourceOptions) -> None:
