@@ -8,7 +8,9 @@ from pathlib import Path
 
 from engine.builtins import registry
 from engine.channels.base import Channel, Sender, Surroundings
+from engine.language import check_sources
 from engine.language.content import Content, load
+from engine.language.errors import ContentError
 from engine.language.registry import Registry
 from engine.rendering.links import Subscriptions
 from engine.rendering.renderer import Renderer
@@ -90,7 +92,9 @@ class App:
     @cached_property
     def sources(self) -> dict[str, Opened]:
         """The project's sources of webhooks with their secrets, by name. Without a secret there is nothing to verify
-        with: such a source takes nothing."""
+        with: such a source takes nothing. Raises ContentError."""
+        if wrong := list(check_sources.problems(self.content, self.registry)):
+            raise ContentError(wrong)
         opened: dict[str, Opened] = {}
         for name, connected in self.content.project.sources.items():
             kind = self.registry.sources[connected.source or name]

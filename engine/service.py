@@ -232,6 +232,7 @@ class Service:
         try:
             if fresh.content.project.channels == self.app.content.project.channels:
                 fresh.__dict__["channels"] = self.app.channels  # they hold connections
+            _ = fresh.sources  # what is wrong with them must be known before they take over
             self.runtime.renew(fresh.content, fresh.post)
         except Exception as error:  # files that are just being edited must not stop the clock
             log.error("the project can't be read as it is now (%s); the old one stays", type(error).__name__)

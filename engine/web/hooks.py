@@ -65,6 +65,17 @@ def router(site: Site) -> APIRouter:
         counts = {"accepted": taken.accepted, "duplicates": taken.duplicates}
         return answer(202, counts | ({"kept": taken.kept} if taken.kept else {}))
 
+    @routes.options("/hooks/{name}")
+    async def leave(name: str, request: Request) -> Response:
+        """May they send? https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
+
+        Anybody may: what isn't theirs to send is refused when it comes."""
+        opened = site.app().sources.get(name)
+        origin = request.headers.get("webhook-request-origin")
+        if opened is None or not opened.source.asks_leave or origin is None:
+            return answer(404, {"error": "nobody is asked here"})
+        return Response(None, 200, {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"})
+
     return routes
 
 

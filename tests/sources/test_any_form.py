@@ -42,6 +42,14 @@ def test_a_binary_event_has_its_attributes_in_the_headers(shop: Open) -> None:
     assert here.post("/hooks/cloudevents", json.dumps(EVENT).encode(), BEARER).json()["duplicates"] == 1
 
 
+def test_a_sender_that_asks_if_it_may_send_is_told_so(shop: Open) -> None:
+    here = shop({"cloudevents": NAMED, "shopify": {}})
+    asked = here.client.options("/hooks/cloudevents", headers={"WebHook-Request-Origin": "events.example"})
+    assert (asked.status_code, asked.headers["webhook-allowed-origin"]) == (200, "events.example")
+    for path, headers in (("cloudevents", {}), ("shopify", {"WebHook-Request-Origin": "a"}), ("none", {})):
+        assert here.client.options(f"/hooks/{path}", headers=headers).status_code == 404
+
+
 def test_the_data_may_say_more_of_the_customer_than_the_subject() -> None:
     source = CloudEvents(SourceOptions.model_validate(NAMED))
     data = {"customer": {"email": "amina@shop.example", "first_name": "Amina"}, "total": 3}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.app import App
+from engine.language.errors import ContentError
 from engine.service import Refused, check_secrets
 from engine.settings import Settings
 from tests.scenarios.shop import PROJECT
@@ -40,3 +41,9 @@ def test_the_service_does_not_start_with_a_source_that_has_no_secret(
     app = App.of(root)
     check_secrets(app)
     assert "'s'" not in repr(app.sources)
+
+
+def test_what_is_wrong_with_a_source_is_told_before_anything_is_taken(project: Write) -> None:
+    root = project({"workflows/project.yaml": PROJECT + "sources: {shopfy: {}}\n"})
+    with pytest.raises(ContentError, match='there is no source "shopfy"'):
+        check_secrets(App.of(root))

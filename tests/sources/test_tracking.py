@@ -107,6 +107,14 @@ def test_a_call_that_says_too_little_is_refused_and_in_a_batch_it_is_kept(here: 
     assert len(here.events()) == 1 and here.kept()[0][2] == "it names no customer"
 
 
+def test_a_call_that_is_too_large_costs_the_others_of_its_batch_nothing(here: Shop) -> None:
+    large = CALL | {"type": "track", "messageId": "m-large", "properties": {"a": "x" * LARGEST_CALL}}
+    batch = {"batch": [CALL | {"type": "track"}, large]}
+    assert here.post("/v1/batch", json.dumps(batch).encode(), BASIC).status_code == 200
+    assert [row.key for row in here.events()] == ["m-1"]
+    assert [(row[2], row[3]) for row in here.kept()] == [("a call may have 32768 bytes", '{"messageId":"m-large"}')]
+
+
 def test_a_message_that_comes_again_counts_once(here: Shop) -> None:
     for n in (1, 1, 2):
         assert here.post("/v1/track", body(properties={"n": n}), BASIC).status_code == 200

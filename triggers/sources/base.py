@@ -128,6 +128,8 @@ class Source:
     topics: ClassVar[Mapping[str, str] | None] = None
     needs_secret: ClassVar[bool] = True
     """Whether the service is of no use to it without a secret."""
+    asks_leave: ClassVar[bool] = False
+    """Whether its senders ask with OPTIONS, before the first event, if they may send."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options

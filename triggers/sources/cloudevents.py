@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.language.registry import source
 from triggers.sources.base import IGNORE, Headers, Said, Source, Told, Untold, Who
@@ -26,6 +26,8 @@ ADDRESSES = ("id", "email", "phone", "anonymous")
 @source("cloudevents")
 class CloudEvents(Source):
     """CloudEvents 1.0, structured, in a batch or binary. The sender shows the secret as `Authorization: Bearer`."""
+
+    asks_leave: ClassVar[bool] = True
 
     def verify(self, secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -89,6 +89,10 @@ class Segment(Source):
             if kind not in CALLS:
                 said.append(Untold(kind, "unknown topic", one))
                 continue
+            if not _fits(one):
+                name = text(one, "messageId") or ""
+                said.append(Untold(kind, f"a call may have {LARGEST_CALL} bytes", {"messageId": name}, name))
+                continue
             whole = one if part(one, "context") is not None or context is None else {**one, "context": context}
             said += self.call(kind, whole, happened(one, moment(one, "sentAt") or sent, received))
         return said
@@ -210,6 +214,13 @@ def _item(product: Mapping[str, Any]) -> dict[str, Any]:
             "price": part(product, "price"),
         }
     )
+
+
+def _fits(one: Any) -> bool:
+    try:
+        return len(json.dumps(one, ensure_ascii=False, separators=(",", ":")).encode()) <= LARGEST_CALL
+    except RecursionError:
+        return False
 
 
 def _content(one: Any) -> str:

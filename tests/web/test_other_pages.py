@@ -1,0 +1,81 @@
+"""The tracking API from another page, in a real browser: what its rules let through arrives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from engine.store.tables import event
+from tests.web.conftest import Start, eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+KEY = "a public write key"
+
+SEND = """async ([url, key]) => {
+  const call = (id) => JSON.stringify({writeKey: key, anonymousId: "a", event: "Ping", messageId: id});
+  const post = (path, options) => fetch(url + path, {method: "POST", ...options}).then(r => r.json());
+  const plain = await post("/v1/t", {body: call("plain"), headers: {"Content-Type": "text/plain"}});
+  const asked = await post("/v1/track", {
+    body: call("asked"), headers: {"Content-Type": "application/json", "Authorization": "Basic " + btoa(key + ":")}
+  });
+  const beacon = navigator.sendBeacon(url + "/v1/t", call("beacon"));
+  const wrong = await post("/v1/t", {body: "{}"});
+  let status = "reached";
+  try { await fetch(url + "/v1/status"); } catch (error) { status = "hidden"; }
+  return {plain, asked, beacon, wrong: wrong.message, status};
+}"""
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>Duka</title>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def page_of_the_shop() -> Iterator[str]:
+    """A page of another origin than the service."""
+    server = HTTPServer(("127.0.0.1", 0), _Page)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_page_of_the_shop_may_write_and_read_nothing(start: Start, browser: Browser, page_of_the_shop: str) -> None:
+    service = start(KARIBU_SEGMENT_WRITE_KEY=KEY)
+    page = browser.new_page()
+    page.goto(page_of_the_shop)
+    said = page.evaluate(SEND, [service.url, KEY])
+    assert said == {
+        "plain": {"success": True},
+        "asked": {"success": True},
+        "beacon": True,
+        "wrong": "a write key is needed",
+        "status": "hidden",
+    }
+    app = service.app()
+
+    def keys() -> set[str]:
+        with app.database.read() as connection:
+            return set(connection.execute(select(event.c.key)).scalars())
+
+    eventually(lambda: keys() == {"plain", "asked", "beacon"})
+    app.close()
+    page.close()
