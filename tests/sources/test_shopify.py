@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -251,3 +252,12 @@ def test_an_event_from_the_future_is_kept(shop: Open) -> None:
     here = shop({"shopify": {}})
     assert send(here, "orders/paid", ORDER | {"updated_at": "2036-03-02T08:30:00Z"})["kept"] == 1
     assert here.kept()[0][2] == "time: this lies in the future"
+
+
+def test_deliveries_at_the_same_moment_count_once(shop: Open) -> None:
+    here = shop({"shopify": {}})
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: send(here, "orders/paid", ORDER), range(16)))
+    assert sum(answer["accepted"] for answer in answers) == 1
+    assert sum(answer["duplicates"] for answer in answers) == 15
+    assert len(here.events()) == 1
