@@ -139,8 +139,8 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
                 terminal.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
                 ran = terminal.run(f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}")
                 assert ran.returncode == 0 and not ran.stderr, f"{fence}: {ran.stderr}"
-                told = terminal.run("karibu status --json")
-                assert json.loads(told.stdout)["events"] == 5, told.stdout
+                counted = terminal.run("karibu status --json").stdout
+                assert json.loads(counted)["events"] == 5, counted
             elif word == "connect":
                 for command, answer in typed(fence):
                     ran = terminal.run(command.replace(ADDRESS, address))
@@ -149,6 +149,11 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
                         assert ran.stdout.splitlines() == answer, f"{fence}: {command}"
                         seen += 1
         assert seen >= 6
+        status = terminal.run("karibu status")
+        assert "shopify: 1 webhook could not be taken as an event; kept" in status.stdout
+        key = (terminal.project / ".karibu/api-key").read_text()
+        told = httpx2.get(f"{address}/v1/status", headers={"X-API-Key": key}, trust_env=False).json()
+        assert told["hooks_kept"] == {"shopify": 1}
     finally:
         if service is not None:
             service.kill()

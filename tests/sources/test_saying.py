@@ -1,0 +1,122 @@
+"""From what a source said to what the engine takes: nothing is lost on the way, whatever was sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.builtins import registry
+from engine.language.content import load
+from engine.runtime.clock import VirtualClock
+from engine.runtime.door import Door
+from engine.runtime.kept import keep
+from engine.runtime.runtime import Runtime
+from engine.store.database import Database
+from engine.web.saying import hear
+from engine.web.who import customer_of
+from tests.scenarios.shop import PROJECT
+from tests.sources.conftest import NOW
+from tests.sources.samples import NAMES, sample
+from tests.sources.test_every_source import low, payloads, source_of
+from triggers.sources.base import Agreed, Told, Untold, Who
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("shop")
+    (made / "workflows").mkdir()
+    (made / "workflows/project.yaml").write_text(PROJECT)
+    return made
+
+
+@pytest.fixture
+def door(root: Path) -> Door:
+    content = load(root, registry())
+    return Door(content.project, content.vocabulary, "a secret")
+
+
+def resolve(who: Who) -> str | None:
+    nowhere: Any = None  # only `of` asks the database
+    return customer_of(nowhere, "s", who)
+
+
+@pytest.mark.parametrize(
+    ("who", "found"),
+    [
+        (Who("17", "a@b.example", "+254", "anon"), "17"),
+        (Who(None, " A@B.example ", "+254", "anon"), "email:a@b.example"),
+        (Who(None, None, "+254712", "anon"), "phone:+254712"),
+        (Who(anonymous="anon"), "anonymous:anon"),
+        (Who(), None),
+    ],
+)
+def test_who_it_is_is_decided_in_one_place(who: Who, found: str | None) -> None:
+    assert resolve(who) == found
+
+
+def test_an_entry_of_a_list_loses_what_nobody_declared_and_an_amount_keeps_its_currency(door: Door) -> None:
+    items = [{"sku": "A", "qty": 1, "colour": "red"}, "nonsense"]
+    told = Told(Who("a"), "purchase", "k", NOW, {"total": "10.00", "items": items, "note": 5}, currency="usd")
+    ((event, _),) = hear([told], "s", (), door, NOW, resolve).events
+    assert event.properties == {
+        "total": "10.00 USD",
+        "items": [{"sku": "A", "qty": 1}, "nonsense"],
+        "note": 5,
+        "currency": "USD",
+    }
+    ours = Told(Who("a"), "purchase", "k", NOW, {"total": "10.00"}, currency="kes")
+    ((event, _),) = hear([ours], "s", (), door, NOW, resolve).events
+    assert event.properties == {"total": 1000}
+
+
+def test_a_yes_from_the_future_was_said_now(door: Door) -> None:
+    late = Agreed("email", "off", datetime(2030, 1, 1, tzinfo=UTC))
+    ((event, _),) = hear(
+        [Told(Who("a"), "ping", "k", NOW, agreed=(late,))], "s", ("offers",), door, NOW, resolve
+    ).events
+    assert event.profile is not None
+    ((said),) = event.profile.consents
+    assert (said.channel, said.topic, said.state, said.source, said.at) == ("email", "offers", "off", "s", NOW)
+
+
+def test_a_key_of_any_length_names_one_event(door: Door) -> None:
+    long = [Told(Who("a"), "ping", "k" * n, NOW) for n in (200, 201, 202, 201)]
+    keys = [event.key for event, _ in hear(long, "s", (), door, NOW, resolve).events]
+    assert len(set(keys)) == 3 and keys[1] == keys[3] and max(map(len, keys)) <= 200
+
+
+def test_what_has_a_fault_is_kept_with_it(door: Door) -> None:
+    said: list[Told | Untold] = [
+        Told(Who("a" * 300), "ping", "k", NOW),
+        Told(Who("a"), "ping", "k\n", NOW),
+        Untold("t", "why", {"a": 1}, "n"),
+    ]
+    heard = hear(said, "s", (), door, NOW, resolve)
+    assert not heard.events
+    assert [one.reason.partition(":")[0] for one in heard.kept] == ["customer.id", "key", "why"]
+    assert json.loads(heard.kept[2].body) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_whatever_is_sent_the_database_takes_it_as_an_event_or_keeps_it(
+    name: str, data: st.DataObject, database: Database, root: Path, door: Door
+) -> None:
+    one = sample(name)
+    payload: Any = data.draw(payloads(one.payload))
+    said = source_of(one).read(low(one.headers), payload)
+    runtime = Runtime(database, load(root, registry()), registry(), VirtualClock(NOW), None)  # type: ignore[arg-type]
+    with database.read() as connection:
+        heard = hear(said, name, ("offers",), door, NOW, lambda who: customer_of(connection, name, who))
+    assert len(heard.events) + len(heard.kept) == len(said)
+    with database.write() as connection:
+        keep(connection, name, heard.kept, NOW)
+    if heard.events:
+        runtime.ingest([event for event, _ in heard.events])
