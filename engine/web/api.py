@@ -4,22 +4,24 @@
     POST /v1/track …  Segment's tracking API (engine/web/tracking.py); scope write
     POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
     GET  /v1/status   journeys and what waits; scope read
+    GET  /v1/openapi.json   what /v1/events and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
 
-Every route under /v1 wants an API key of a scope, before its body is read: engine.web.access decides.
+Every other route under /v1 wants an API key of a scope, before its body is read: engine.web.access decides.
 """
 
 from __future__ import annotations
 
 import logging
 
+import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
 from engine.app import App
 from engine.runtime import feedback
 from engine.web import events as posted
-from engine.web import hooks, tracking, unsubscribe
+from engine.web import hooks, openapi, tracking, unsubscribe
 from engine.web.access import Access, Reader, Writer
 from engine.web.answers import answer
 from engine.web.cors import Cors
@@ -62,6 +64,12 @@ def _events(site: Site) -> APIRouter:
 
 def _open(site: Site) -> APIRouter:
     routes = APIRouter()
+
+    described = orjson.dumps(openapi.document())
+
+    @routes.get(openapi.PATH)
+    def document() -> Response:
+        return Response(described, 200, media_type="application/json")
 
     @routes.api_route("/healthz", methods=["GET", "HEAD"])
     def health() -> Response:

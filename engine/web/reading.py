@@ -49,7 +49,8 @@ years."""
 
 KEYS = ("event", "customer", "time", "key", "id", "properties")
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+NAME_PATTERN = "[a-z][a-z0-9_]{0,63}"
+_NAME = re.compile(NAME_PATTERN)
 
 
 class Unreadable(Exception):
@@ -241,6 +242,8 @@ class _Reading:
         return self.door.profile(told, problems) if told else None
 
     def _id(self, path: str, given: Any) -> str:
+        if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
+            given = int(given)  # JSON knows one kind of number; a larger one may have been rounded to somebody else's
         text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
         if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
             return text

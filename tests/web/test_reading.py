@@ -186,3 +186,15 @@ def test_whatever_is_posted_is_taken_or_refused_in_words(door: Door, body: Any) 
     told = {fault.index for fault in posted.faults}
     assert told.isdisjoint(index for index, _ in posted.events)
     assert len(told) + len(posted.events) == posted.count
+
+
+def test_a_whole_number_is_an_id_and_one_that_may_have_been_rounded_is_not(door: Door) -> None:
+    for body, wanted in (
+        (b"17", ["17"]),
+        (b"17.0", ["17"]),
+        (b"1.5", []),
+        (b"-9223372036854775809", []),
+        (b"true", []),
+    ):
+        posted = read(b'{"event": "signed_up", "customer": %s}' % body, door, NOW)
+        assert [event.customer for _, event in posted.events] == wanted

@@ -1,0 +1,269 @@
+"""What /v1 takes and answers, as OpenAPI 3.1 with examples: served at /v1/openapi.json, for everybody.
+
+Kept by hand, because the events route reads its body itself; tests/web/test_openapi.py holds it to the running service,
+with schemathesis and by its routes. Bounds and patterns are those of the code.
+
+OpenAPI: https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from engine.web.events import KEY_PATTERN
+from engine.web.reading import LONGEST_ID, MOST_EVENTS, NAME_PATTERN
+
+PATH = "/v1/openapi.json"
+
+EVENT = {
+    "event": "purchase",
+    "customer": {"id": "amina", "email": "amina@shop.example", "consent": ["email/offers"]},
+    "time": "2026-03-02T09:30:00+03:00",
+    "key": "order-17",
+    "properties": {"total": 49.90, "order_id": "17"},
+}
+FAULT = {
+    "index": 0,
+    "path": "event",
+    "message": "this can't be an event's name",
+    "hint": "small letters, digits and _, beginning with a letter",
+}
+CONFLICT = {
+    "index": 0,
+    "path": "key",
+    "message": "another event has this key",
+    "hint": "a key names one event for ever",
+}
+REFUSED = {
+    400: ("The body can't be read.", "the list is empty"),
+    401: ("No API key, or a wrong one.", "an API key is needed"),
+    403: ("The key is of another scope.", "a key of scope read may not do this: it needs one of scope write or admin"),
+    413: ("The body is too large.", "a body may have 2097152 bytes, unpacked"),
+    415: ("The body is packed in another way than gzip.", "a body may be packed with gzip, or not at all"),
+    429: (
+        "Too much waits. Come again.",
+        "too many events are waiting; nothing of this request was taken",
+    ),
+    503: ("It can't be kept now. Come again.", "the events could not be kept; nothing of this request was taken"),
+}
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    try:
+        ours = version("karibu")
+    except PackageNotFoundError:  # run from its directory, without having been installed
+        ours = "0"
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Karibu", "version": ours, "description": "Events of a shop in, journeys of customers out."},
+        "security": [{"bearer": []}, {"header": []}],
+        "paths": {"/v1/events": {"post": _events()}, "/v1/status": {"get": _status()}, PATH: {"get": _itself()}},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _events() -> dict[str, Any]:
+    event = {"$ref": "#/components/schemas/Event"}
+    many = {"type": "array", "items": event, "minItems": 1, "maxItems": MOST_EVENTS}
+    answers = {status: _error(*REFUSED[status]) for status in (400, 401, 403, 413, 415, 429, 503)}
+    for status in (429, 503):
+        answers[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
+    taken = {"accepted": 1, "duplicates": 0}
+    return {
+        "operationId": "sendEvents",
+        "summary": "Take events: one, a list, or a stream of lines.",
+        "description": "The answer comes when they are on the disk and have found their journeys. Of a list, those "
+        "that are in order are taken and the others told in `errors`.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Names this request. Its events that have no key get `<key>:<place>`.",
+                "schema": {"type": "string", "pattern": f"^(?:{KEY_PATTERN})$"},
+                "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"anyOf": [event, many]},
+                    "examples": {"one": {"value": EVENT}, "list": {"value": [EVENT]}},
+                },
+                "application/x-ndjson": {
+                    "schema": {"type": "array", "items": event, "minItems": 1, "description": "An event on each line."},
+                    "example": [EVENT],
+                },
+            },
+        },
+        "responses": {
+            "202": _answer("They are kept.", "Taken", taken),
+            "409": _answer(
+                "The key belongs to another event or request.",
+                "Untaken",
+                {"accepted": 0, "duplicates": 0, "errors": [CONFLICT]},
+            ),
+            "422": _answer("None can be taken.", "Untaken", {"accepted": 0, "duplicates": 0, "errors": [FAULT]}),
+            **{str(status): answer for status, answer in answers.items()},
+        },
+    }
+
+
+def _status() -> dict[str, Any]:
+    return {
+        "operationId": "status",
+        "summary": "Tell who is in which journey, and what waits.",
+        "responses": {
+            "200": _answer(
+                "How it is.",
+                "Status",
+                {
+                    "now": "2026-03-02T06:30:00+00:00",
+                    "database": "sqlite",
+                    "prefect": None,
+                    "journeys": [
+                        {
+                            "journey": "welcome",
+                            "version": 1,
+                            "published": "2026-03-01T06:30:00+00:00",
+                            "inside": 12,
+                            "due": 0,
+                        }
+                    ],
+                    "events_waiting": 0,
+                    "messages_unsettled": 0,
+                    "clock": {"seconds_ago": 0.4, "failed": {}},
+                },
+            ),
+            "401": _error(*REFUSED[401]),
+        },
+    }
+
+
+def _itself() -> dict[str, Any]:
+    return {
+        "operationId": "openapi",
+        "summary": "This document.",
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "OpenAPI 3.1.",
+                "content": {"application/json": {"schema": {"type": "object", "required": ["openapi", "paths"]}}},
+            }
+        },
+    }
+
+
+def _answer(description: str, schema: str, example: Any) -> dict[str, Any]:
+    shape = {"$ref": f"#/components/schemas/{schema}"}
+    return {"description": description, "content": {"application/json": {"schema": shape, "example": example}}}
+
+
+def _error(description: str, message: str) -> dict[str, Any]:
+    return _answer(description, "Error", {"error": message})
+
+
+def _schemas() -> dict[str, Any]:
+    count = {"type": "integer", "minimum": 0}
+    id_ = {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "format": "id"},
+            {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
+        ],
+        "description": "Printable, without spaces around it.",
+    }
+    name = {"anyOf": [*id_["anyOf"], {"type": "null"}]}
+    faults = {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}, "minItems": 1}
+    told = {"errors": faults, "warnings": faults, "errors_left_out": count, "warnings_left_out": count}
+    counts = {"accepted": count, "duplicates": count, **told}
+    stopped = {"error": {"type": "string"}, "durable_lines": count, **counts}
+    return {
+        "Event": {
+            "type": "object",
+            "required": ["event", "customer"],
+            "additionalProperties": False,
+            "not": {
+                "required": ["key", "id"],
+                "properties": {one: {"type": ["string", "integer"]} for one in ("key", "id")},
+            },
+            "properties": {
+                "event": {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
+                "customer": {"anyOf": [*id_["anyOf"], {"$ref": "#/components/schemas/Customer"}]},
+                "time": {
+                    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+                    "description": "When it happened, from 1970 up to a day ahead. Default: now.",
+                },
+                "key": {**name, "description": "Names the event for ever: sent again, it counts once."},
+                "id": {**name, "description": "The same as key."},
+                "properties": {"type": ["object", "null"], "description": "As project.yaml declares them."},
+            },
+        },
+        "Customer": {
+            "type": "object",
+            "required": ["id"],
+            "description": "The id, and what else is known: built-in names and those that project.yaml declares.",
+            "properties": {
+                "id": id_,
+                "consent": {"type": ["array", "object", "null"]},
+                "tags": {"type": ["array", "string", "null"]},
+            },
+        },
+        "Fault": {
+            "type": "object",
+            "required": ["path", "message"],
+            "additionalProperties": False,
+            "properties": {
+                "index": {**count, "description": "The place in the list, from 0."},
+                "line": {**count, "description": "The line of a stream, from 1."},
+                "path": {"type": "string"},
+                "message": {"type": "string"},
+                "hint": {"type": "string"},
+            },
+        },
+        "Taken": {
+            "type": "object",
+            "required": ["accepted", "duplicates"],
+            "additionalProperties": False,
+            "properties": {"lines": count, **counts},
+        },
+        "Untaken": {"type": "object", "additionalProperties": False, "properties": {"lines": count, **stopped}},
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "additionalProperties": False,
+            "properties": stopped,
+            "description": "`durable_lines`: of a stream that ended in the middle, how many lines are dealt with.",
+        },
+        "Status": {
+            "type": "object",
+            "required": [
+                "now",
+                "database",
+                "prefect",
+                "journeys",
+                "events_waiting",
+                "messages_unsettled",
+                "clock",
+            ],
+            "properties": {
+                "now": {"type": "string", "format": "date-time"},
+                "database": {"enum": ["sqlite", "postgresql"]},
+                "prefect": {"type": ["object", "null"]},
+                "journeys": {
+                    "type": "array",
+                    "items": {"type": "object", "required": ["journey", "version", "inside"]},
+                },
+                "events_waiting": count,
+                "messages_unsettled": count,
+                "clock": {"type": "object", "required": ["seconds_ago", "failed"]},
+            },
+        },
+    }

@@ -1,0 +1,63 @@
+"""Whatever schemathesis thinks of, right and wrong, gets the answers that /v1/openapi.json promises."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+from engine.web import openapi
+from tests.web.conftest import KEY, Start
+
+schemathesis = pytest.importorskip("schemathesis")
+
+
+def lines(ctx: Any, value: Any) -> bytes:
+    """A stream of lines."""
+    return b"".join(json.dumps(one).encode() + b"\n" for one in (value if isinstance(value, list) else [value]))
+
+
+schemathesis.serializer("application/x-ndjson")(lines)
+
+ids = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x17F, categories=["L", "N", "P"]), min_size=1, max_size=200
+)
+schemathesis.openapi.format("id", ids)
+moments = st.datetimes(datetime(1970, 1, 2), datetime(2026, 1, 1), timezones=st.just(UTC))
+schemathesis.openapi.format("date-time", moments.map(datetime.isoformat))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+def test_schemathesis_finds_nothing(start: Start, mode: Any) -> None:
+    service = start()
+    loaded = schemathesis.openapi.from_dict(openapi.document())
+    loaded.config.update(base_url=service.url)
+    loaded.config.generation.update(allow_x00=False)
+    rejected = schemathesis.checks.CHECKS.get_one("negative_data_rejection")
+    allowed = {"Authorization": f"Bearer {KEY}"}
+    statuses: Counter[tuple[str, int]] = Counter()
+    for result in loaded.get_all_operations():
+        operation = result.ok()
+
+        @settings(max_examples=150, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def every(case: Any) -> None:
+            answer = case.call(headers=allowed)
+            statuses[case.path, answer.status_code] += 1
+            # Of a list with a faulty event the others are taken, and the fault is told: that is no false yes.
+            told = answer.status_code == 202 and "errors" in answer.json()
+            case.validate_response(answer, headers=allowed, excluded_checks=[rejected] if told else [])
+
+        try:
+            every()
+        except Unsatisfiable:
+            assert mode is schemathesis.GenerationMode.NEGATIVE  # what takes nothing can be given nothing wrong
+    print(f"schemathesis, {mode.value}: {dict(statuses)}")
+    assert statuses["/v1/events", 202 if mode is schemathesis.GenerationMode.POSITIVE else 422]
