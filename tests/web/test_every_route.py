@@ -47,6 +47,7 @@ TABLE = {
     ("GET", "/v1/status"): READ,
     **{("POST", f"/v1/{call}"): TRACK for call in (*CALLS, "batch", *SHORT)},
     ("POST", "/hooks/{name}"): OPEN,
+    ("OPTIONS", "/hooks/{name}"): OPEN,
     ("GET", "/v1/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("HEAD", "/healthz"): OPEN,
