@@ -46,7 +46,7 @@ def said(columns: Iterable[str], attributes: Iterable[str], at: datetime) -> dic
 @dataclass
 class Facts:
     """A customer as they are known: values of columns, attributes, and when each fact was said. `changed` and
-    `moved`: the columns, and whether the attributes, that `hear` has changed."""
+    `moved`: the columns, and whether the attributes, that `hear` or `join` has changed."""
 
     columns: dict[str, Any]
     attributes: dict[str, Any]
@@ -63,15 +63,45 @@ class Facts:
             groups.setdefault(fact_of(name), {})[name] = value
         for fact, values in groups.items():
             if self._newer(fact, when, values, {name: self.columns.get(name) for name in values}):
-                self.columns |= values
-                self.changed |= values.keys()
+                self._take(values)
         for name, value in attributes.items():
             if self._newer(attribute(name), when, value, self.attributes.get(name)):
-                self.moved = True
-                if value is None:
-                    self.attributes.pop(name, None)
-                else:
-                    self.attributes[name] = value
+                self._set(name, value)
+
+    def join(self, other: Facts) -> None:
+        """Become one with somebody else's: of each fact the newer word; of two of one moment one's own. What nobody
+        dated fills only gaps. Since when they are a customer is the earlier of the two."""
+        theirs = dict.fromkeys(fact_of(name) for name in other.columns.keys() - {CREATED})
+        for fact in theirs:
+            mine = {name: self.columns.get(name) for name in _TOGETHER.get(fact, (fact,))}
+            if self._gives_way(fact, other, any(value is not None for value in mine.values())):
+                self._take({name: other.columns.get(name) for name in mine})
+        for name in {**self.attributes, **other.attributes, **_attributes(other.said_at)}:
+            if self._gives_way(attribute(name), other, name in self.attributes):
+                self._set(name, other.attributes.get(name))
+        if other.columns[CREATED] < self.columns[CREATED]:
+            self._take({CREATED: other.columns[CREATED]})
+        for fact, when in other.said_at.items():
+            self.said_at[fact] = max(when, self.said_at.get(fact, when))
+        self.heard = True
+
+    def _gives_way(self, fact: str, other: Facts, known: bool) -> bool:
+        """Whether the other's word about a fact holds. `known`: there is a word of one's own."""
+        mine, theirs = self.said_at.get(fact), other.said_at.get(fact)
+        if mine is None:
+            return theirs is not None or not known
+        return theirs is not None and theirs > mine
+
+    def _take(self, values: Mapping[str, Any]) -> None:
+        self.columns |= values
+        self.changed |= values.keys()
+
+    def _set(self, name: str, value: Any) -> None:
+        self.moved = True
+        if value is None:
+            self.attributes.pop(name, None)
+        else:
+            self.attributes[name] = value
 
     def _newer(self, fact: str, when: int, value: Any, known: Any) -> bool:
         before = self.said_at.get(fact)
@@ -80,6 +110,12 @@ class Facts:
         self.said_at[fact] = when
         self.heard = True
         return True
+
+
+def _attributes(facts: Iterable[str]) -> dict[str, None]:
+    """The attributes among these facts."""
+    prefix = attribute("")
+    return dict.fromkeys(fact.removeprefix(prefix) for fact in facts if fact.startswith(prefix))
 
 
 def _order(value: Any) -> bytes:

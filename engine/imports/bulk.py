@@ -7,14 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func
+from sqlalchemy import Connection, case, func, select
 
 from engine.cohort import facts
 from engine.cohort.arms import bucket_of
 from engine.cohort.profile import patched
 from engine.imports.rows import Person
+from engine.runtime.identity import known
 from engine.runtime.profile import COLUMNS, Profile, Writer
 from engine.store.local_time import ensure_zones
+from engine.store.merges import facts_stay
 from engine.store.scratch import insert_into
 from engine.store.tables import customer
 
@@ -26,6 +28,8 @@ def write(connection: Connection, people: Sequence[Person], now: datetime, said_
 
     What a row doesn't say stays as it was. `said_at`: when consents were given that name no time of their own; an older
     word never undoes a newer one, so a file that is imported again brings nobody back who has opted out since."""
+    facts_stay(connection)
+    people = _as_known(connection, people)
     rows = [_row(person, now) for person in sorted(people, key=lambda person: person.external_id)]
     before = connection.scalar(_count())
     connection.execute(_upsert(connection), rows)
@@ -41,9 +45,18 @@ def write(connection: Connection, people: Sequence[Person], now: datetime, said_
     return (connection.scalar(_count()) or 0) - (before or 0)
 
 
-def _count() -> Any:
-    from sqlalchemy import select
+def _as_known(connection: Connection, people: Sequence[Person]) -> list[Person]:
+    """These people under the ids they have now: one that was merged away means the other."""
+    found = known(connection, (person.external_id for person in people))
+    rows = select(customer.c.id, customer.c.external_id).where(customer.c.id.in_(sorted(set(found.values()))))
+    names = dict(connection.execute(rows).all())
+    return [
+        replace(person, external_id=names[found[person.external_id]]) if person.external_id in found else person
+        for person in people
+    ]
 
+
+def _count() -> Any:
     return select(func.count()).select_from(customer)
 
 

@@ -28,6 +28,7 @@ from engine.runtime.door import Door
 from engine.runtime.ingest import BATCH, Incoming, ingest
 from engine.runtime.runtime import Runtime
 from engine.segments import membership
+from engine.store.merges import looks_stay
 from engine.store.tables import segment_state
 from triggers.segment import SegmentTrigger
 
@@ -177,6 +178,7 @@ class Import:
         letting_in = [p for p in programs if p.takes_entries and isinstance(p.journey.enter, SegmentTrigger)]
         now = self.runtime.clock.now()
         with self.runtime.database.write() as connection:
+            looks_stay(connection)
             if letting_in and not self.live:
                 tick.refresh(connection, self.runtime.content, programs, now)
             taken = take(connection, now)

@@ -16,6 +16,7 @@ from engine.runtime import versions
 from engine.runtime.entry import enter as let_in
 from engine.runtime.whynot import refused
 from engine.runtime.words import Words, utc
+from engine.store.merges import looks_stay
 from engine.store.tables import IN_JOURNEY, customer, enrolment, journey_version, refusal
 from engine.store.types import id_type
 
@@ -31,6 +32,7 @@ class ByHand:
 
 def enter(connection: Connection, content: Content, program: Program, who: Row[Any], now: datetime) -> ByHand:
     """Let one customer into a journey with a manual trigger, through the same door as everybody."""
+    looks_stay(connection)
     cause = f"manual:{utc(now)}"
     named = select(
         customer.c.id.label("customer_id"),

@@ -60,7 +60,7 @@ def told(
 
 def cause(program: Program | None, text: str, event_name: str | None) -> str:
     """What let somebody in: `a purchase came`."""
-    kind, _, rest = text.partition(":")
+    kind, _, rest = text.partition("#")[0].partition(":")  # after it: which of two merged customers
     enter: Any = None if program is None else program.journey.enter
     if kind == "event":
         return f"{event_name or 'an event'} came"
@@ -104,6 +104,8 @@ def _ended(one: Row[Any], words: Words) -> str:
         return f"ended{at}: the goal was reached"
     if one.outcome == "not_sent":
         return f"ended{at}: the message was not sent ({stopped(reason or None, '', '')})"
+    if one.outcome == "merged":
+        return f"ended{at}: two customers turned out to be one, and their older way through this journey counts"
     if one.outcome == "missed":
         return f"ended{at}: the moment to wait for has gone by, or there is none"
     return f"ended: {one.outcome}"

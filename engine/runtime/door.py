@@ -22,12 +22,13 @@ from engine.language.project import Project
 from engine.language.types import Type
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
+from engine.runtime.identity import Who
 from engine.runtime.profile import Consented, Profile
 from engine.runtime.sightings import Sightings
 from engine.store import zones
 
 TEXTS = ("first_name", "last_name", "locale", "country")
-BESIDES = frozenset({"id", "external_id", "push_token", "consent", "tags"})
+BESIDES = frozenset({"id", "external_id", "anonymous_id", "push_token", "consent", "tags"})
 """What is said of a customer besides attributes."""
 
 
@@ -89,7 +90,7 @@ class Door:
         tags: tuple[str, ...] = ()
         created: datetime | None = None
         for name, value in given.items():
-            if name in ("id", "external_id"):
+            if name in ("id", "external_id", "anonymous_id"):
                 continue
             if name == "email":
                 columns |= self._email(value, problems)
@@ -161,6 +162,14 @@ def _can_be_kept(value: Any) -> bool:
         return b"\\u0000" not in orjson.dumps(value)
     except TypeError:
         return False
+
+
+def who_of(given: Mapping[str, Any], profile: Profile | None) -> Who:
+    """Who is meant by a customer as a sender describes them: `id`, `anonymous_id`, and the addresses of the profile
+    that was made of it. What can't be an address names nobody."""
+    columns = {} if profile is None else profile.columns
+    own, anonymous = (None if given.get(name) is None else str(given[name]) for name in ("id", "anonymous_id"))
+    return Who(own, anonymous, columns.get("email_hash"), columns.get("phone_hash"))
 
 
 def _hint(hint: str | None) -> str:

@@ -22,6 +22,7 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.decisions import Told, told
+from engine.runtime.identity import known
 from engine.runtime.whynot import never_entered, refused
 from engine.runtime.words import Words
 from engine.store.tables import (
@@ -120,9 +121,10 @@ def explain(
 
 
 def find(connection: Connection, who: str) -> Row[Any]:
-    """The customer of this id, else of this e-mail address. Raises UnknownCustomer."""
-    for column in (customer.c.external_id, customer.c.email):
-        row = connection.execute(select(customer).where(column == who).order_by(customer.c.id).limit(1)).first()
+    """The customer of this id (which may have been merged away), else of this e-mail address. Raises
+    UnknownCustomer."""
+    for mine in (customer.c.id == known(connection, [who]).get(who), customer.c.email == who):
+        row = connection.execute(select(customer).where(mine).order_by(customer.c.id).limit(1)).first()
         if row is not None:
             return row
     raise UnknownCustomer(who)

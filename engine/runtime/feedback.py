@@ -17,7 +17,9 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, select, tuple_
 
 from engine.cohort.gate import ADDRESS
+from engine.runtime.identity import known
 from engine.runtime.profile import Consented, Profile, Writer
+from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, insert_ignore, insert_touched
 from engine.store.tables import customer, message, message_event, suppression
 
@@ -54,6 +56,7 @@ class Taken:
 
 def take(connection: Connection, batch: Sequence[Feedback], now: datetime) -> Taken:
     """Record feedback in the caller's transaction, and act on what ends consent or an address."""
+    facts_stay(connection)
     taken = Taken()
     known = _messages(connection, batch)
     for one in batch:
@@ -71,8 +74,11 @@ def take(connection: Connection, batch: Sequence[Feedback], now: datetime) -> Ta
 
 
 def opt_out(connection: Connection, external_id: str, channel: str, topic: str, now: datetime, source: str) -> bool:
-    """End a customer's consent to a topic on a channel. False when there is no such customer. May be called twice."""
-    row_id = connection.scalar(select(customer.c.id).where(customer.c.external_id == external_id))
+    """End a customer's consent to a topic on a channel. False when there is no such customer. May be called twice.
+
+    The id may be one that was merged away since the mail with the link was sent."""
+    facts_stay(connection)
+    row_id = known(connection, [external_id]).get(external_id)
     if row_id is None:
         return False
     writer = Writer(connection, now)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from engine.language.project import Project
 from engine.language.types import Type
 from engine.language.vocabulary import BUILT_IN, Vocabulary
+from engine.runtime.merging import EVENT as MERGE
 from engine.runtime.sightings import CUSTOMERS, ITSELF
 from engine.store.tables import sighting, tally
 from engine.store.types import Instant
@@ -36,8 +37,8 @@ class PropertyHeard:
 
 @dataclass(frozen=True)
 class EventHeard:
-    """An event. `times` and `customers` count what was accepted, `seen` what came to the door; `last_at` is when the
-    last one happened, `seen_at` when one came last."""
+    """An event. `declared`: project.yaml names it, or it is the engine's own. `times` and `customers` count what was
+    accepted, `seen` what came to the door; `last_at` is when the last one happened, `seen_at` when one came last."""
 
     event: str
     declared: bool
@@ -92,7 +93,7 @@ def heard(
         found.append(
             EventHeard(
                 name,
-                shape is not None,
+                shape is not None or (name == MERGE and not mine),  # ours, unless a sender has one of the same name
                 int(times),
                 customers,
                 last,

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, MetaData, Table, Text, and_, bindparam, case, literal, select
 
@@ -24,11 +24,14 @@ from engine.language.values import LARGEST_MONEY
 from engine.runtime import matching
 from engine.runtime.profile import Profile, Writer
 from engine.store.failures import deadlocked
+from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
 from engine.store.types import id_type
 
 log = logging.getLogger("karibu.ingest")
+
+K = TypeVar("K")
 
 BATCH = 1000
 """Events a transaction, at most: on SQLite nobody else writes meanwhile."""
@@ -46,7 +49,8 @@ arrived = Table(
 
 @dataclass(frozen=True)
 class Incoming:
-    """An event as it came: who (external id), what, when it happened, and what was said of the customer with it.
+    """An event as it came: who (external id, or another name of `identity`), what, when it happened, and what was said
+    of the customer with it.
 
     `properties` are already typed (money in minor units). (source, key) names the event: sent again, it counts once."""
 
@@ -82,12 +86,13 @@ def ingest(
 
     Not `live` (imported history): counts move, nobody enters."""
     receipt = Receipt()
+    facts_stay(connection)
     writer = Writer(connection, now)
-    first = _first(batch, now)
+    first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
     ids = writer.customers(first, first)
-    writer.began({ids[name]: at for name, at in first.items()})
-    in_flight = _lock(connection, ids.values()) if live else set()
-    for chunk in _rounds(batch):
+    writer.began(_first((ids[name], at) for name, at in first.items()))
+    in_flight = lock_live(connection, ids.values()) if live else set()
+    for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
         for one in sorted(fresh, key=lambda one: one.customer_id):  # in the order of their locks
             if one.incoming.profile is not None:
@@ -103,25 +108,25 @@ def ingest(
     return receipt
 
 
-def _rounds(batch: Sequence[Incoming]) -> Iterator[list[Incoming]]:
+def _rounds(batch: Sequence[Incoming], ids: Mapping[str, int]) -> Iterator[list[Incoming]]:
     waiting = sorted(batch, key=lambda incoming: incoming.occurred_at)
     while waiting:
-        seen: set[str] = set()
+        seen: set[int] = set()
         this: list[Incoming] = []
         later: list[Incoming] = []
         for incoming in waiting:
-            (later if incoming.customer in seen else this).append(incoming)
-            seen.add(incoming.customer)
+            who = ids[incoming.customer]  # one customer may come under several names
+            (later if who in seen else this).append(incoming)
+            seen.add(who)
         yield this
         waiting = later
 
 
-def _first(batch: Sequence[Incoming], now: datetime) -> dict[str, datetime]:
-    """The moment of each customer's first event in the batch."""
-    first: dict[str, datetime] = {}
-    for one in batch:
-        at = min(one.occurred_at, now)
-        first[one.customer] = min(at, first.get(one.customer, at))
+def _first(moments: Iterable[tuple[K, datetime]]) -> dict[K, datetime]:
+    """The first of the moments of each."""
+    first: dict[K, datetime] = {}
+    for one, at in moments:
+        first[one] = min(at, first.get(one, at))
     return first
 
 
@@ -130,7 +135,7 @@ def _dated(profile: Profile, at: datetime) -> Profile:
     return profile if profile.at is not None else replace(profile, at=at)
 
 
-def _lock(connection: Connection, customers: Iterable[int]) -> set[int]:
+def lock_live(connection: Connection, customers: Iterable[int]) -> set[int]:
     """Lock the live enrolments of these customers; the versions they are in."""
     rows = (
         select(enrolment.c.id, enrolment.c.version_id)
@@ -229,10 +234,10 @@ def _match(
         except Exception as error:  # whatever a journey does wrong, it costs nobody their event
             if deadlocked(error):
                 raise
-            receipt.parked += _park(connection, program, names, error, now)
+            receipt.parked += park(connection, program, names, error, now)
 
 
-def _park(connection: Connection, program: Program, names: set[str], error: Exception, now: datetime) -> int:
+def park(connection: Connection, program: Program, names: set[str], error: Exception, now: datetime) -> int:
     """Keep (event, journey) for another try. The error's class is kept, not its text: that may hold a person's data."""
     log.error("journey %s could not be matched with an event: %s", program.name, type(error).__name__)
     rows = select(

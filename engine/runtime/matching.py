@@ -55,6 +55,16 @@ def match(
     return work
 
 
+def hear(connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime) -> bool:
+    """What events of old mean to those inside who now turn out to have done them: exits, goals and waits, no entries.
+    True when the version has work now."""
+    exit_by_event(connection, program, arrived, names, now)
+    work = bool(names & program.goal_events) and reach_goals(connection, program, arrived, now)
+    for name in sorted(names & program.awaited.keys()):
+        work |= end_waits(connection, program, arrived, name, now)
+    return work
+
+
 def exit_by_event(connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime) -> None:
     for rule in program.journey.exit:
         if rule.event is None or rule.event not in names:

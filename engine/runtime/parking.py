@@ -14,6 +14,7 @@ from engine.runtime import matching
 from engine.runtime.ingest import arrived
 from engine.store.database import Database
 from engine.store.failures import deadlocked
+from engine.store.merges import looks_stay
 from engine.store.scratch import scratch
 from engine.store.tables import event, parked
 
@@ -37,6 +38,7 @@ def try_again(database: Database, programs: Sequence[Program], now: datetime) ->
 def _round(connection: Connection, program: Program, now: datetime) -> int:
     """Try the first due event of each customer; how many that were. Those that fail again wait again."""
     due = (parked.c.journey == program.name, parked.c.at <= now - AGAIN_AFTER)
+    looks_stay(connection)
     scratch(connection, arrived)
     first = (
         select(func.min(parked.c.event_id).label("event_id"))

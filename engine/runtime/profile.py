@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from engine.cohort.arms import bucket_of
 from engine.cohort.facts import CREATED, Facts
+from engine.runtime.identity import known
 from engine.store.local_time import ensure_zones
 from engine.store.scratch import insert_ignore, insert_into, insert_touched
 from engine.store.tables import consent, customer, customer_tag
@@ -73,9 +74,9 @@ class Writer:
         self._profiles: list[tuple[int, Profile]] = []
 
     def customers(self, external_ids: Iterable[str], created: Mapping[str, datetime] | None = None) -> dict[str, int]:
-        """The row ids of these customers; those nobody has heard of yet are created."""
+        """The row ids of these customers, by any name of `identity`; those nobody has heard of yet are created."""
         wanted = sorted(set(external_ids))
-        found = self._find(wanted)
+        found = known(self.connection, wanted)
         missing = [external_id for external_id in wanted if external_id not in found]
         if missing:
             rows = [
@@ -89,15 +90,8 @@ class Writer:
                 for external_id in missing
             ]
             self.connection.execute(insert_ignore(self.connection, customer), rows)
-            found |= self._find(missing)
+            found |= known(self.connection, missing)
         return found
-
-    def _find(self, external_ids: list[str]) -> dict[str, int]:
-        statement = select(customer.c.external_id, customer.c.id).where(
-            customer.c.external_id.in_(bindparam("ids", expanding=True))
-        )
-        rows = self.connection.execute(statement, {"ids": external_ids})
-        return dict(rows.all())
 
     def apply(self, customer_id: int, profile: Profile) -> None:
         """Remember what to write; `flush` writes it."""
@@ -117,40 +111,17 @@ class Writer:
 
     def _columns(self, profiles: list[tuple[int, Profile]]) -> None:
         telling = [(row_id, one) for row_id, one in profiles if one.columns or one.attributes or one.created_at]
-        known = self._known({row_id for row_id, _ in telling}) if telling else {}
+        people = known_facts(self.connection, {row_id for row_id, _ in telling}) if telling else {}
         for row_id, profile in telling:
             if unknown := profile.columns.keys() - COLUMNS:
                 raise ValueError(f"no column of a customer: {sorted(unknown)}")
             created = {} if profile.created_at is None else {CREATED: profile.created_at}
-            if row_id in known:
-                known[row_id].hear({**profile.columns, **created}, profile.attributes, profile.at or self.now)
-        for row_id, facts in known.items():
-            if not facts.heard:
-                continue
-            values: dict[str, Any] = {name: facts.columns[name] for name in sorted(facts.changed)}
-            if facts.moved:
-                values["attributes"] = facts.attributes
-            values |= {"said_at": facts.said_at, "updated_at": self.now}
-            self.connection.execute(update(customer).where(customer.c.id == row_id).values(values))
-
-    def _known(self, ids: set[int]) -> dict[int, Facts]:
-        """These customers as they are, their rows locked until the end of the transaction: two merges must not pass
-        each other."""
-        columns = [customer.c[name] for name in (*sorted(COLUMNS), CREATED)]
-        rows = (
-            select(customer.c.id, customer.c.attributes, customer.c.said_at, *columns)
-            .where(customer.c.id.in_(bindparam("ids", expanding=True)))
-            .order_by(customer.c.id)
-            .with_for_update(key_share=True)
-        )
-        return {
-            row.id: Facts(
-                {column.name: row._mapping[column.name] for column in columns},
-                {name: value for name, value in row.attributes.items() if value is not None},
-                dict(row.said_at or {}),
-            )
-            for row in self.connection.execute(rows, {"ids": sorted(ids)})
-        }
+            if row_id in people:
+                people[row_id].hear({**profile.columns, **created}, profile.attributes, profile.at or self.now)
+        for row_id, facts in people.items():
+            if facts.heard:
+                new = update(customer).where(customer.c.id == row_id).values(news(facts, self.now))
+                self.connection.execute(new)
 
     def began(self, first: Mapping[int, datetime]) -> None:
         """Somebody has been a customer since their first event, if nobody has said since when."""
@@ -198,3 +169,33 @@ class Writer:
             if profile.untags:
                 gone = customer_tag.c.tag.in_(profile.untags)
                 self.connection.execute(delete(customer_tag).where(customer_tag.c.customer_id == row_id, gone))
+
+
+def known_facts(connection: Connection, ids: Iterable[int]) -> dict[int, Facts]:
+    """These customers as they are, their rows locked until the end of the transaction: two writers must not pass each
+    other."""
+    columns = [customer.c[name] for name in (*sorted(COLUMNS), CREATED)]
+    rows = (
+        select(customer.c.id, customer.c.attributes, customer.c.said_at, *columns)
+        .where(customer.c.id.in_(bindparam("ids", expanding=True)))
+        .order_by(customer.c.id)
+        .with_for_update(key_share=True)
+    )
+    return {
+        row.id: Facts(
+            {column.name: row._mapping[column.name] for column in columns},
+            {name: value for name, value in row.attributes.items() if value is not None},
+            dict(row.said_at or {}),
+        )
+        for row in connection.execute(rows, {"ids": sorted(ids)})
+    }
+
+
+def news(facts: Facts, now: datetime) -> dict[str, Any]:
+    """What to write of facts that were heard or joined."""
+    values: dict[str, Any] = {name: facts.columns[name] for name in sorted(facts.changed)}
+    if facts.moved:
+        values["attributes"] = facts.attributes
+    if facts.said_at:
+        values["said_at"] = facts.said_at
+    return values | {"updated_at": now}

@@ -22,7 +22,9 @@ from engine.language.registry import Registry
 from engine.runtime import advance, delivery, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
+from engine.runtime.customers import People, strangers
 from engine.runtime.delivery import Post
+from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
 from engine.runtime.tick import Ticked, refresh, tick
@@ -31,6 +33,7 @@ from engine.segments.survey import prepare
 from engine.store.database import Database
 from engine.store.failures import deadlocked
 from engine.store.local_time import ensure_used_zones
+from engine.store.merges import looks_stay
 
 log = logging.getLogger("karibu.runtime")
 
@@ -96,6 +99,7 @@ class Runtime:
         now = self.clock.now()
         prepare(self.database, self.content, now)
         with self.database.write() as connection:
+            looks_stay(connection)
             ensure_used_zones(connection, self.content.project.brand.timezone)
             published = versions.publish(connection, self.content, chosen, now)
             if broken := outlived(connection, self.content, self.registry):
@@ -128,6 +132,19 @@ class Runtime:
             total.parked += receipt.parked
             total.wakes |= receipt.wakes
         return total
+
+    def people(self) -> People:
+        """What is done to customers from outside: introduce, merge, describe."""
+        worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
+        return People(self.database, list(self.programs().values()), worth, self.clock.now())
+
+    def introduce(self, whos: Sequence[Who]) -> int:
+        """Have all names of each of these lead to one customer, as `People.introduce`. How many customers that made
+        fewer. Before their events are taken in; costs a look when there is nothing to do."""
+        with self.database.read() as connection:
+            new = strangers(connection, whos)
+        people = self.people() if new else None
+        return sum(people.introduce(who).merged for who in new) if people is not None else 0
 
     def tick(self) -> Ticked:
         """Let in whom dates, schedules and segments name now, and judge again who waits at the door."""

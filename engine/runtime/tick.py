@@ -25,6 +25,7 @@ from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.survey import prepare
 from engine.store.database import Database
+from engine.store.merges import looks_stay
 from engine.store.scratch import insert_ignore
 from engine.store.tables import candidate, touched
 from engine.store.types import Instant
@@ -52,6 +53,7 @@ def tick(database: Database, content: Content, programs: Sequence[Program], now:
     for program in timed:
         try:
             with database.write() as connection:
+                looks_stay(connection)
                 assert isinstance(program.journey.enter, Timed)
                 for rows in program.journey.enter.due(Look.of(connection, program, now)):
                     ticked.add(program.name, enter(connection, program, rows, now).entered)
@@ -78,6 +80,7 @@ def refresh(
     """Look at exits and segments for those whose facts changed or whose time has come, and let in who joined.
 
     `suspects`: what `prepare` found at the same moment."""
+    looks_stay(connection)
     failures: list[tuple[Program, Exception]] = []
     for program in programs:
         if not program.exits_when:
@@ -135,6 +138,7 @@ def _door(database: Database, programs: Sequence[Program], now: datetime, ticked
             continue
         try:
             with database.write() as connection:
+                looks_stay(connection)
                 ticked.add(program.name, enter(connection, program, _waiting(program), now).entered)
         except Exception as error:
             _failed(ticked, program, error)

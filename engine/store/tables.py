@@ -72,7 +72,23 @@ class Customer(SQLModel, table=True):
     updated_at: datetime = _at()
     said_at: dict[str, int] | None = _json()
 
-    __table_args__ = (Index("ix_customer_birthday", "birth_month", "birth_day"),)
+    __table_args__ = (
+        Index("ix_customer_birthday", "birth_month", "birth_day"),
+        Index("ix_customer_email_hash", "email_hash"),
+        Index("ix_customer_phone_hash", "phone_hash"),
+    )
+
+
+class Identity(SQLModel, table=True):
+    """Another id that leads to a customer: one that was merged into them (`kind` id), or of a browser or device they
+    were seen with (anonymous)."""
+
+    kind: str = _text(key=True)
+    value: str = _text(key=True)
+    customer_id: int = _points_to("customer")
+    at: datetime = _at()
+
+    __table_args__ = (Index("ix_identity_customer", "customer_id"),)
 
 
 class CustomerTag(SQLModel, table=True):
@@ -309,6 +325,8 @@ class Candidate(SQLModel, table=True):
     since: datetime = _at()
     until: datetime | None = _at(null=True)
 
+    __table_args__ = (Index("ix_candidate_customer", "customer_id"),)
+
 
 class EntryQuota(SQLModel, table=True):
     """How many a journey with a limit let in in one period. The row's lock is what makes the limit hold."""
@@ -455,6 +473,7 @@ def _table(model: type[SQLModel]) -> Table:
 
 
 customer = _table(Customer)
+identity = _table(Identity)
 customer_tag = _table(CustomerTag)
 consent = _table(Consent)
 suppression = _table(Suppression)

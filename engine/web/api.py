@@ -3,6 +3,7 @@
     POST /v1/events   engine/web/events.py; scope write      202 once they are durable
     POST /v1/track …  Segment's tracking API (engine/web/tracking.py); scope write
     POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
+    …    /v1/customers/…  engine/web/customers.py; set and merge want scope write, a look scope read
     GET  /v1/status   journeys and what waits; scope read
     GET  /v1/openapi.json   what /v1/events and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
@@ -20,8 +21,8 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
 from engine.app import App
 from engine.runtime import feedback
+from engine.web import customers, hooks, openapi, tracking, unsubscribe
 from engine.web import events as posted
-from engine.web import hooks, openapi, tracking, unsubscribe
 from engine.web.access import Access, Reader, Writer
 from engine.web.answers import answer
 from engine.web.cors import Cors
@@ -32,7 +33,7 @@ log = logging.getLogger("karibu.web")
 
 def build(site: Site) -> FastAPI:
     """The web application."""
-    web = FastAPI(title="Karibu", docs_url=None, redoc_url=None, openapi_url=None)
+    web = FastAPI(title="Karibu", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     web.add_exception_handler(Exception, _ours)
     web.add_exception_handler(HTTPException, _told)
     app = site.app()
@@ -41,6 +42,7 @@ def build(site: Site) -> FastAPI:
     web.include_router(_events(site))
     web.include_router(tracking.router(site))
     web.include_router(hooks.router(site))
+    web.include_router(customers.routes(site.app))
     web.include_router(_open(site))
     brand, topics = app.content.project.brand, app.content.project.topics
     shop = unsubscribe.Shop(brand.name, brand.address, brand.locale, {name: one.title for name, one in topics.items()})

@@ -68,7 +68,7 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     except Unreadable as why:
         return answer(400, {"error": str(why)})
     try:
-        verdicts = await _submit(intake, posted, None if key is None else f"{key}:{posted.count}")
+        verdicts = await _submit(intake, app, posted, None if key is None else f"{key}:{posted.count}")
     except Full:
         return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
     except Reused:
@@ -95,10 +95,13 @@ def idempotency_key(header: str | None) -> str | None:
     return header.strip('"')
 
 
-async def _submit(intake: Intake, posted: Posted, unless: str | None = None) -> list[Verdict]:
-    """The verdicts on the posted events, once they are durable."""
+async def _submit(intake: Intake, app: App, posted: Posted, unless: str | None = None) -> list[Verdict]:
+    """The verdicts on the posted events, once they are durable. Whoever is told by several names is introduced first,
+    in transactions of their own: told again, that changes nothing."""
     if not posted.events:
         return []
+    if posted.whos:
+        await run_in_threadpool(app.runtime.introduce, posted.whos)
     places = range(len(posted.events))
     dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
     named = frozenset(place for place in places if posted.events[place][0] in posted.named)
@@ -174,7 +177,7 @@ class _Stream:
     async def _batch(self, posted: Posted, lines: Lines) -> None:
         for pause in (*PATIENCE, None):
             try:
-                verdicts = await _submit(self.intake, posted)
+                verdicts = await _submit(self.intake, self.app, posted)
                 break
             except Full:
                 if pause is None:

@@ -28,7 +28,7 @@ from engine.web.intake import Full, Verdict
 from engine.web.reading import MOST_EVENTS
 from engine.web.saying import Heard, hear, text_of
 from engine.web.site import Site
-from engine.web.who import customer_of
+from engine.web.who import earlier
 from triggers.sources.base import Headers, Said, Source
 
 log = logging.getLogger("karibu.web")
@@ -119,6 +119,8 @@ async def take(site: Site, app: App, name: str, source: Source, said: Said) -> T
     try:
         heard = await run_in_threadpool(_hear, app, name, source, said)
         verdicts: list[Verdict] = []
+        if heard.whos:
+            await run_in_threadpool(app.runtime.introduce, heard.whos)
         for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
             part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
             dated = frozenset(place - start for place in heard.dated if start <= place < start + len(part))
@@ -146,7 +148,7 @@ def _hear(app: App, name: str, source: Source, said: Said) -> Heard:
     wanted = source.options.consent
     topics = tuple(project.topics) if wanted is None else wanted
     with app.database.read() as connection:
-        return hear(said, name, topics, app.door, app.clock.now(), lambda who: customer_of(connection, name, who))
+        return hear(said, name, topics, app.door, app.clock.now(), lambda keys: earlier(connection, name, keys))
 
 
 def _keep(app: App, name: str, left: list[Kept]) -> None:

@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from engine.runtime.identity import known
 from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
-from engine.store.tables import customer, event
+from engine.store.tables import event
 
 log = logging.getLogger("karibu.web")
 
@@ -132,28 +133,29 @@ class Intake:
                 request.verdicts.set_result(found)
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
-        keys = {(one.source, one.key) for request in group for one in request.events}
-        known = self._known(keys | {(SOURCE, request.unless) for request in group if request.unless is not None})
+        longer = {(SOURCE, request.unless) for request in group if request.unless is not None}
+        came, ids = self._known([one for request in group for one in request.events], longer)
         fresh: list[Incoming] = []
         verdicts: list[list[Verdict] | None] = []
         for request in group:
-            new: dict[tuple[str, str], Incoming] = {}
+            new: dict[tuple[str, str], _Known] = {}
+            mine: list[Incoming] = []
             found: list[Verdict] = []
             for place, one in enumerate(request.events):
-                key = (one.source, one.key)
-                first = new.get(key)
-                old = known.get(key) if first is None else _Known.of(first)
+                key, this = (one.source, one.key), _Known.of(one, ids)
+                old = new.get(key) or came.get(key)
                 if old is None:
-                    new[key] = one
+                    new[key] = this
+                    mine.append(one)
                     found.append("accepted")
                 else:
-                    same = old.same(one, dated=place in request.dated)
+                    same = old.same(this, dated=place in request.dated)
                     found.append("duplicate" if same else "conflict")
-            if request.named and _reused(request, found, known):
+            if request.named and _reused(request, found, came):
                 verdicts.append(None)
                 continue
-            known |= {key: _Known.of(one) for key, one in new.items()}
-            fresh += new.values()
+            came |= new
+            fresh += mine
             verdicts.append(found)
         if fresh:
             receipt = self.runtime.ingest(fresh)
@@ -163,18 +165,22 @@ class Intake:
                 self._wake(*sorted(names))
         return verdicts
 
-    def _known(self, names: set[tuple[str, str]]) -> dict[tuple[str, str], _Known]:
-        found: dict[tuple[str, str], _Known] = {}
+    def _known(
+        self, events: Sequence[Incoming], others: set[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], _Known], dict[str, int]]:
+        """What has come before with the source and key of these events, or with other ones; and, if one comes again,
+        whose the events are."""
+        rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+        names = {(one.source, one.key) for one in events}
+        came: dict[tuple[str, str], _Known] = {}
         with self.runtime.database.read() as connection:
-            for source in sorted({source for source, _ in names}):
-                keys = sorted(key for one, key in names if one == source)
-                rows = (
-                    select(event.c.key, customer.c.external_id, event.c.name, event.c.occurred_at, event.c.properties)
-                    .join(customer, customer.c.id == event.c.customer_id)
-                    .where(event.c.source == source, event.c.key.in_(keys))
-                )
-                found |= {(source, key): _Known(*rest) for key, *rest in connection.execute(rows)}
-        return found
+            for source in sorted({source for source, _ in names | others}):
+                keys = sorted(key for one, key in names | others if one == source)
+                found = connection.execute(rows.where(event.c.source == source, event.c.key.in_(keys)))
+                came |= {(source, key): _Known(*rest) for key, *rest in found}
+            again = came or len(names) < len(events)
+            ids = known(connection, (one.customer for one in events)) if again else {}
+        return came, ids
 
 
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:
@@ -185,18 +191,19 @@ def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, obje
 
 @dataclass(frozen=True)
 class _Known:
-    """An event that has come before."""
+    """An event that has come before. `customer`: their row's id, whatever name it came under; of somebody who is new,
+    the name."""
 
-    customer: str
+    customer: int | str
     name: str
     occurred_at: datetime
     properties: Mapping[str, Any]
 
     @classmethod
-    def of(cls, one: Incoming) -> _Known:
-        return cls(one.customer, one.name, one.occurred_at, one.properties)
+    def of(cls, one: Incoming, ids: Mapping[str, int]) -> _Known:
+        return cls(ids.get(one.customer, one.customer), one.name, one.occurred_at, one.properties)
 
-    def same(self, one: Incoming, *, dated: bool) -> bool:
+    def same(self, one: _Known, *, dated: bool) -> bool:
         """Whether it says the same. An event without a time of its own came when it came."""
         then = self.occurred_at == one.occurred_at or not dated
         return (self.customer, self.name, self.properties) == (one.customer, one.name, one.properties) and then

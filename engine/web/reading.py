@@ -4,7 +4,8 @@ told by place.
     {"event": "purchase", "customer": "amina", "time": "2026-03-01T09:30:00+03:00", "key": "order-17", "properties":
     {"total": 40}}
 
-`customer` is the shop's id, or an object with `id` and what else is known: email, phone, first_name, consent, … `time`
+`customer` is the shop's id, or an object with `id` and what else is known: email, phone, first_name, consent, … Who
+knows no id names an `anonymous_id`, an email or a phone instead; with both they are one from then on. `time`
 is when it happened (default: now). `key` (or `id`) names the event: sent again, it counts once. Without one the content
 names it, if it says when: the same customer, event, time and properties are the same event. With neither each sending
 is an event of its own.
@@ -26,7 +27,8 @@ from uuid import uuid4
 import orjson
 
 from engine.language.errors import did_you_mean
-from engine.runtime.door import Door, Problems
+from engine.runtime.door import Door, Problems, who_of
+from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Profile
 from engine.web.intake import SOURCE
@@ -74,13 +76,15 @@ class Fault:
 @dataclass
 class Posted:
     """What a body holds. `events`: those that can be taken, with their place in the list; `dated`: who of them say
-    when; `named`: whose key is made of the request's; `last`: the last line of a part of a stream."""
+    when; `named`: whose key is made of the request's; `last`: the last line of a part of a stream; `whos`: customers
+    told by more than one name, who are to be introduced first."""
 
     count: int
     events: list[tuple[int, Incoming]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
     last: int = 0
+    whos: list[Who] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
@@ -176,6 +180,7 @@ class _Reading:
     door: Door
     now: datetime
     request_key: str | None = None
+    who: Who | None = None
 
     def read(self, item: Any) -> None:
         before = len(self.posted.faults)
@@ -200,6 +205,8 @@ class _Reading:
             return
         incoming = Incoming(customer, name, key, at or self.now, properties, profile, SOURCE)
         self.posted.events.append((self.index, incoming))
+        if self.who is not None:
+            self.posted.whos.append(self.who)
         if at is not None:
             self.posted.dated.add(self.index)
 
@@ -224,21 +231,27 @@ class _Reading:
             return "", None
         if not isinstance(given, dict):
             return self._id("customer", given), None
-        if given.get("id") is None:
-            self.fault("customer.id", "the customer's id is missing")
-            return "", None
+        for name in ("id", "anonymous_id"):
+            if given.get(name) is not None and not self._id(f"customer.{name}", given[name]):
+                return "", None
         problems = Problems()
         profile = self._profile(given, problems)
         for name, message in problems.found.items():
             self.warning(f"customer.{name}", message)
-        return self._id("customer.id", given["id"]), profile
+        who = who_of(given, profile)
+        if not who.names:
+            self.fault("customer.id", "the customer's id is missing", "or anonymous_id, or a valid email or phone")
+            return "", None
+        if who.external_id is not None and len(who.names) > 1:
+            self.who = who
+        return who.name, profile
 
     def _profile(self, given: Mapping[str, Any], problems: Problems) -> Profile | None:
         for name, kinds in (("consent", (list, dict)), ("tags", (list, str))):
             if given.get(name) is not None and not isinstance(given[name], kinds):
                 self.fault(f"customer.{name}", f"{name} is a list of texts")
                 return None
-        told = {name: value for name, value in given.items() if name != "id"}
+        told = {name: value for name, value in given.items() if name not in ("id", "anonymous_id")}
         return self.door.profile(told, problems) if told else None
 
     def _id(self, path: str, given: Any) -> str:

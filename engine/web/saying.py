@@ -13,36 +13,42 @@ import orjson
 
 from engine.language.types import Kind, Type
 from engine.runtime.door import Door
+from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
 from engine.runtime.kept import Kept
 from engine.runtime.profile import Consented, Profile
 from engine.web.reading import LONGEST_ID, read_items
-from triggers.sources.base import Said, Told, Untold, Who
+from triggers.sources.base import Said, Told, Untold
+from triggers.sources.base import Who as SourceWho
 
-Resolve = Callable[[Who], str | None]
+Earlier = Callable[[Sequence[str]], str | None]
+"""The customer of one of a source's earlier events, by their keys."""
 
 
 @dataclass
 class Heard:
-    """Events to be taken, with what was said of each; who of them say when; and what is kept instead."""
+    """Events to be taken, with what was said of each; who of them say when; customers told by more than one name, who
+    are to be introduced first; and what is kept instead."""
 
     events: list[tuple[Incoming, Told]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
+    whos: list[Who] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
 
 
-def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: datetime, resolve: Resolve) -> Heard:
+def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: datetime, earlier: Earlier) -> Heard:
     """`topics`: those that a yes or no to marketing is about."""
     heard = Heard()
     for one in said:
         if isinstance(one, Untold):
             heard.kept.append(Kept(one.topic, one.reason, _text(one.payload), one.key))
             continue
-        external_id = resolve(one.who)
-        if external_id is None:
+        given = _who(one.who, earlier)
+        if not given:
             heard.kept.append(Kept(one.event, "nobody knows whose it is", text_of(one), one.key))
             continue
-        posted = read_items([_item(one, external_id, door)], door, now)
+        posted = read_items([_item(one, given, door)], door, now)
+        heard.whos += posted.whos
         for fault in posted.faults[:1]:
             heard.kept.append(Kept(one.event, f"{fault.path}: {fault.message}", text_of(one), one.key))
         for _, incoming in posted.events:
@@ -58,12 +64,19 @@ def text_of(told: Told) -> str:
     return _text({"who": told.who, "event": told.event, "at": told.occurred_at, "properties": told.properties})
 
 
-def _item(told: Told, external_id: str, door: Door) -> dict[str, Any]:
-    known = {"email": told.who.email, "phone": told.who.phone, **told.profile}
+def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:
+    """Who is meant, in the door's words. The shop's own id wins, then the customer of an earlier event."""
+    own = who.id or (earlier(who.of) if who.of else None)
+    told = {"id": own, "anonymous_id": who.anonymous, "email": who.email, "phone": who.phone}
+    return {name: value for name, value in told.items() if value}
+
+
+def _item(told: Told, who: Mapping[str, str], door: Door) -> dict[str, Any]:
+    known = {**who, **told.profile}
     key = told.key if len(told.key) <= LONGEST_ID else f"hash:{hashlib.sha256(told.key.encode()).hexdigest()}"
     item = {
         "event": told.event,
-        "customer": {"id": external_id, **{name: value for name, value in known.items() if value is not None}},
+        "customer": {name: value for name, value in known.items() if value is not None},
         "key": key,
         "properties": _fitting(told, door),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Table, exists, func, not_, select
 from sqlmodel import SQLModel
 
+from engine.runtime.identity import Who
 from engine.store.database import Database
 from engine.store.tables import POINTS_TO
 from tests.engine.shop import Shop
@@ -41,6 +42,14 @@ def test_every_row_that_names_another_names_one_that_is_there(database: Database
     shop.happens("amina", "shipped")
     shop.happens("baraka", "closed")
     shop.happens("chidi", "purchase", total=900)
+    shop.later(days=3)
+    for name in ("anonymous:x", "asha"):
+        shop.happens(name, "purchase", total=100)
+    shop.settle()
+    people = shop.runtime.people()
+    assert people.introduce(Who("amina", "x")).merged == people.merge("asha", "amina").merged == 1
+    assert people.merge("amina", "baraka").merged == 1
+    shop.happens("asha", "shipped")
     shop.later(days=3)
     checked = 0
     with database.read() as connection:

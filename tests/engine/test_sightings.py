@@ -169,3 +169,14 @@ def test_a_write_that_fails_is_made_up_for(shop: Shop, door: Door, database: Dat
     door.properties("purchase", {"total": 1}, Problems())
     door.sightings.write(database, START)
     assert rows(database) == [("purchase", "", "", False, 2), ("purchase", "total", "number", False, 2)]
+
+
+def test_a_merge_is_the_engines_own_event_and_not_called_undeclared(shop: Shop, door: Door, database: Database) -> None:
+    for name in ("amina", "asha"):
+        shop.happens(name, "closed")
+    shop.runtime.people().merge("asha", "amina")
+    merged = told(shop)["customer_merged"]
+    assert (merged.declared, merged.times, merged.never) == (True, 1, False)
+    door.properties("customer_merged", {"of": "another kind"}, Problems())  # a sender has one of the same name
+    door.sightings.write(database, START)
+    assert not told(shop)["customer_merged"].declared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from engine.runtime.kept import keep
 from engine.runtime.runtime import Runtime
 from engine.store.database import Database
 from engine.web.saying import hear
-from engine.web.who import customer_of
+from engine.web.who import earlier
 from tests.scenarios.shop import PROJECT
 from tests.sources.conftest import NOW
 from tests.sources.samples import NAMES, sample
@@ -41,23 +42,35 @@ def door(root: Path) -> Door:
     return Door(content.project, content.vocabulary, "a secret")
 
 
-def resolve(who: Who) -> str | None:
-    nowhere: Any = None  # only `of` asks the database
-    return customer_of(nowhere, "s", who)
+def resolve(keys: Sequence[str]) -> str | None:
+    return "amina" if "order-17" in keys else None
 
 
 @pytest.mark.parametrize(
     ("who", "found"),
     [
-        (Who("17", "a@b.example", "+254", "anon"), "17"),
-        (Who(None, " A@B.example ", "+254", "anon"), "email:a@b.example"),
-        (Who(None, None, "+254712", "anon"), "phone:+254712"),
-        (Who(anonymous="anon"), "anonymous:anon"),
+        (Who("17", "a@b.example", "+254712345678", "anon", ("order-17",)), "17"),
+        (Who(None, "a@b.example", None, "anon", ("order-17",)), "amina"),
+        (Who(None, "a@b.example", "+254712345678", "anon"), "anonymous:anon"),
+        (Who(None, " A@B.example ", "+254712345678"), "email:"),
+        (Who(None, None, "+254712345678"), "phone:"),
+        (Who(of=("order-18",)), None),
         (Who(), None),
     ],
 )
-def test_who_it_is_is_decided_in_one_place(who: Who, found: str | None) -> None:
-    assert resolve(who) == found
+def test_who_it_is_is_decided_in_one_place(who: Who, found: str | None, door: Door) -> None:
+    heard = hear([Told(who, "ping", "k", NOW)], "s", (), door, NOW, resolve)
+    if found is None:
+        assert [one.reason for one in heard.kept] == ["nobody knows whose it is"]
+    else:
+        ((event, _),) = heard.events
+        hashes = {"email:": ("email", "a@b.example"), "phone:": ("phone", "+254712345678")}
+        assert event.customer == found + (door.address_hash(*hashes[found]) if found in hashes else "")
+
+
+def test_who_is_told_by_more_than_one_name_is_introduced(door: Door) -> None:
+    heard = hear([Told(Who("17", None, None, "anon"), "ping", "k", NOW)], "s", (), door, NOW, resolve)
+    assert [one.names for one in heard.whos] == [("17", "anonymous:anon")]
 
 
 def test_an_entry_of_a_list_loses_what_nobody_declared_and_an_amount_keeps_its_currency(door: Door) -> None:
@@ -114,7 +127,7 @@ def test_whatever_is_sent_the_database_takes_it_as_an_event_or_keeps_it(
     said = source_of(one).read(low(one.headers), payload)
     runtime = Runtime(database, load(root, registry()), registry(), VirtualClock(NOW), None)  # type: ignore[arg-type]
     with database.read() as connection:
-        heard = hear(said, name, ("offers",), door, NOW, lambda who: customer_of(connection, name, who))
+        heard = hear(said, name, ("offers",), door, NOW, lambda keys: earlier(connection, name, keys))
     assert len(heard.events) + len(heard.kept) == len(said)
     with database.write() as connection:
         keep(connection, name, heard.kept, NOW)

@@ -150,6 +150,37 @@ def test_a_request_with_a_key_is_taken_once_and_answers_the_same(start: Start) -
 
 
 @pytest.mark.slow
+def test_who_is_told_by_two_names_is_one_customer_in_a_stream_too(start: Start) -> None:
+    service = start()
+    client = service.client()
+    visit = {"event": "closed", "customer": {"anonymous_id": "b"}}
+    both = {"event": "closed", "customer": {"id": "amina", "anonymous_id": "b"}}
+    assert post(service, lines(visit, {**both, "proprties": {}}), NDJSON).json()["accepted"] == 1
+    assert client.get("/v1/customers/amina").status_code == 404  # what a fault keeps out introduces nobody
+    assert post(service, lines(visit, both), NDJSON).json()["accepted"] == 2
+    told = client.get("/v1/customers/anonymous:b").json()
+    assert (told["id"], told["tallies"]["closed"]["count"]) == ("amina", 3)
+
+
+@pytest.mark.slow
+def test_a_request_with_a_key_is_the_same_after_its_customers_became_one(start: Start) -> None:
+    service = start()
+    body = [CLOSED | {"customer": "asha"}, CLOSED]
+    key = {"Idempotency-Key": '"two"'}
+    first = post(service, body, key)
+    assert service.client().post("/v1/customers/merge", json={"from": "asha", "into": "amina"}).json()["merged"]
+    again = post(service, body, key)
+    assert (again.status_code, again.json()) == (first.status_code, first.json()) == (202, _both(2, 0))
+    assert post(service, [CLOSED, CLOSED | {"customer": "baraka"}], key).status_code == 409
+    assert post(service, body[:1], key).status_code == 409
+    assert post(service, [*body, CLOSED], key).status_code == 409
+
+
+def _both(accepted: int, duplicates: int) -> dict[str, int]:
+    return {"accepted": accepted, "duplicates": duplicates}
+
+
+@pytest.mark.slow
 def test_the_same_request_many_times_at_once_is_taken_once(start: Start) -> None:
     service = start()
     client = service.client()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.language.content import load
 from engine.runtime.door import Door
+from engine.runtime.identity import Who
 from engine.web.reading import AHEAD, MOST_EVENTS, Posted, Unreadable, read
 from tests.scenarios.shop import PROJECT
 
@@ -88,7 +89,9 @@ def test_an_event_nobody_declared_is_kept_and_told(door: Door) -> None:
         ({"customer": " amina"}, "customer", "this can't be an id"),
         ({"customer": "a\nb"}, "customer", "this can't be an id"),
         ({"customer": "x" * 201}, "customer", "this can't be an id"),
-        ({"customer": {"email": "a@b.example"}}, "customer.id", "the customer's id is missing"),
+        ({"customer": {"first_name": "Amina"}}, "customer.id", "the customer's id is missing"),
+        ({"customer": {"email": "nowhere"}}, "customer.id", "the customer's id is missing"),
+        ({"customer": {"id": "amina", "anonymous_id": 1.5}}, "customer.anonymous_id", "this can't be an id"),
         ({"customer": {"id": "amina", "consent": "email/offers"}}, "customer.consent", "consent is a list of texts"),
         ({"time": "2026-03-01 09:30"}, "time", "this time has no zone, so it names no moment"),
         ({"time": "yesterday"}, "time", "this is no time"),
@@ -198,3 +201,20 @@ def test_a_whole_number_is_an_id_and_one_that_may_have_been_rounded_is_not(door:
     ):
         posted = read(b'{"event": "signed_up", "customer": %s}' % body, door, NOW)
         assert [event.customer for _, event in posted.events] == wanted
+
+
+def test_who_knows_no_id_names_somebody_by_what_they_know(door: Door) -> None:
+    mail, phone = (door.address_hash(*one) for one in (("email", "amina@shop.example"), ("phone", "+254712345678")))
+
+    def told(**customer: Any) -> tuple[str, list[Who]]:
+        posted = taken(door, SIGNED_UP | {"customer": customer})
+        ((_, event),) = posted.events
+        return event.customer, posted.whos
+
+    assert told(anonymous_id="b-1") == ("anonymous:b-1", [])
+    assert told(email="Amina@Shop.example") == (f"email:{mail}", [])
+    assert told(phone="0712 345678", country="KE") == (f"phone:{phone}", [])
+    assert told(anonymous_id="b-1", email="amina@shop.example") == ("anonymous:b-1", [])
+    assert told(id="amina") == ("amina", [])
+    assert told(id="amina", anonymous_id="b-1") == ("amina", [Who("amina", "b-1")])
+    assert told(id=5, email="amina@shop.example") == ("5", [Who("5", None, mail)])

@@ -1,0 +1,184 @@
+"""What is done to one customer from outside: who they are is told, two become one, their profile is set.
+
+Each is a transaction of its own, apart from the events that come with it: merging must be alone, and taking events in
+must not wait for it. All of it may be told again, and changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, literal, select
+from sqlalchemy.exc import OperationalError
+
+from engine.cohort.program import Program
+from engine.runtime import matching
+from engine.runtime.identity import ANONYMOUS, Who, known, nameless, own
+from engine.runtime.ingest import ingest, lock_live
+from engine.runtime.merging import lead, merge
+from engine.runtime.profile import Profile, Writer
+from engine.store.database import Database, DatabaseError
+from engine.store.failures import DatabaseBusy, deadlocked
+from engine.store.merges import alone, facts_stay
+from engine.store.tables import customer
+from engine.store.types import id_type
+
+log = logging.getLogger("karibu.customers")
+
+TRIES = 20
+"""A merge gives way to whoever moves or mails one of the two, and tries again."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Told:
+    """What came of it: the customer's external id; whether they are new, or two became one; who has work now."""
+
+    customer: str
+    created: bool = False
+    merged: int = 0
+    wakes: set[int] = field(default_factory=set)
+
+
+def strangers(connection: Connection, whos: Sequence[Who]) -> list[Who]:
+    """Those of `whos` whose names don't lead to one customer yet, each once. In two lookups, however many they are."""
+    told = [who for who in dict.fromkeys(whos) if who.external_id is not None and len(who.names) > 1]
+    addresses = {name for who in told for name in who.names[1:] if not name.startswith(ANONYMOUS)}
+    devices = {name for who in told if who.anonymous_id for name in (who.name, ANONYMOUS + who.anonymous_id)}
+    lone = own(connection, addresses) if addresses else {}
+    found = known(connection, devices) if devices else {}
+
+    def strange(who: Who) -> bool:
+        if any(name in lone for name in who.names[1:]):
+            return True
+        return who.anonymous_id is not None and (
+            found.get(who.name) is None or found[who.name] != found.get(ANONYMOUS + who.anonymous_id)
+        )
+
+    return [who for who in told if strange(who)]
+
+
+@dataclass(frozen=True)
+class People:
+    """The customers of one engine. `worth`: each event's value property."""
+
+    database: Database
+    programs: Sequence[Program]
+    worth: Mapping[str, str]
+    now: datetime
+
+    def introduce(self, who: Who) -> Told:
+        """Somebody is known by all these names from now on: what the anonymous id or the address did is theirs.
+
+        An anonymous id that belongs to another customer of the shop (they share a device) merges nobody: it only leads
+        here from now on. An address merges only a customer who is known by nothing else."""
+
+        def write(connection: Connection) -> Told:
+            told = self._known(connection, who.name)
+            mine = known(connection, [who.name])[who.name]
+            for name in who.names[1:]:
+                theirs = known(connection, [name]).get(name)
+                if theirs == mine:
+                    continue
+                if theirs is not None and nameless(_external_id(connection, theirs)):
+                    self._merge(connection, mine, theirs, told)
+                elif name.startswith(ANONYMOUS):
+                    lead(connection, name, mine, self.now)
+            told.customer = _external_id(connection, mine)
+            return told
+
+        return self._alone(write)
+
+    def merge(self, loser: str, winner: str) -> Told:
+        """`loser` turns out to be `winner`. One that nobody has heard of becomes another name of the winner; a customer
+        with an id of the shop's stays when the other has none."""
+
+        def write(connection: Connection) -> Told:
+            told = self._known(connection, winner)
+            found = known(connection, [winner, loser])
+            mine, theirs = found[winner], found.get(loser)
+            if theirs is None:
+                lead(connection, loser, mine, self.now)
+            elif theirs != mine:
+                if nameless(_external_id(connection, mine)) and not nameless(_external_id(connection, theirs)):
+                    mine, theirs = theirs, mine
+                self._merge(connection, mine, theirs, told)
+            told.customer = _external_id(connection, mine)
+            return told
+
+        with self.database.read() as connection:
+            found = known(connection, [winner, loser])
+            if winner in found and found[winner] == found.get(loser):  # the usual repetition disturbs nobody
+                return Told(_external_id(connection, found[winner]))
+        return self._alone(write)
+
+    def describe(self, name: str, profile: Profile) -> Told:
+        """Set a customer's profile. Exits are judged at once, segments and doors at the next tick."""
+
+        def write(connection: Connection) -> Told:
+            facts_stay(connection)
+            told = self._known(connection, name, profile.created_at)
+            row_id = known(connection, [name])[name]
+            told.customer = _external_id(connection, row_id)
+            inside = lock_live(connection, [row_id])
+            writer = Writer(connection, self.now)
+            writer.apply(row_id, profile)
+            writer.flush()
+            people = select(literal(row_id, id_type()).label("customer_id")).subquery("people")
+            for program in self.programs:
+                if program.version_id not in inside or not program.exits_when:
+                    continue
+                try:
+                    with connection.begin_nested():
+                        matching.exit_when(connection, program, people, self.now)
+                except Exception as error:  # they are touched: the next tick looks again
+                    if deadlocked(error):
+                        raise
+                    log.error("journey %s could not judge its exits: %s", program.name, type(error).__name__)
+            return told
+
+        return self._again(lambda: self._written(write))
+
+    def _known(self, connection: Connection, name: str, created: datetime | None = None) -> Told:
+        """The customer of this name, made where nobody has heard of them."""
+        fresh = name not in known(connection, [name])
+        if fresh:
+            Writer(connection, self.now).customers([name], {} if created is None else {name: created})
+        return Told(name, created=fresh)
+
+    def _merge(self, connection: Connection, winner: int, loser: int, told: Told) -> None:
+        event, wakes = merge(connection, self.programs, winner, loser, self.now)
+        receipt = ingest(connection, self.programs, self.worth, [event], self.now)
+        told.merged += 1
+        told.wakes |= wakes | receipt.wakes
+
+    def _alone(self, write: Callable[[Connection], Told]) -> Told:
+        def locked(connection: Connection) -> Told:
+            alone(connection)
+            return write(connection)
+
+        return self._again(lambda: self._written(locked))
+
+    def _written(self, write: Callable[[Connection], T]) -> T:
+        with self.database.write() as connection:
+            return write(connection)
+
+    def _again(self, run: Callable[[], T]) -> T:
+        for attempt in range(TRIES):
+            try:
+                return run()
+            except (OperationalError, DatabaseError) as error:
+                gave_way = deadlocked(error) or isinstance(error, DatabaseBusy)
+                if attempt == TRIES - 1 or not gave_way or self.database.dialect == "sqlite":
+                    raise
+        raise AssertionError("unreachable")
+
+
+def _external_id(connection: Connection, row_id: int) -> str:
+    found = connection.execute(select(customer.c.external_id).where(customer.c.id == row_id)).scalar_one()
+    return str(found)
