@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from collections import Counter
@@ -305,6 +306,12 @@ def test_a_database_that_is_away_is_no_false_promise(start: Start, postgres_url:
     answer = service.post(SIGNED_UP | {"key": "s-1"})
     assert answer.status_code == 503
     assert "amina" not in answer.text
+    # Nor where somebody had to be introduced first.
+    two_names = {"event": "closed", "customer": {"id": "amina", "anonymous_id": "b"}}
+    assert service.post(two_names).status_code == 503
+    line = json.dumps(two_names).encode()
+    stream = service.client().post("/v1/events", content=line, headers={"Content-Type": "application/x-ndjson"})
+    assert (stream.status_code, stream.json()["durable_lines"]) == (503, 0)
     assert service.client(None).get("/healthz").status_code == 503
     postgres._run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     eventually(lambda: service.post(SIGNED_UP | {"key": "s-1"}).status_code == 202, 60)
