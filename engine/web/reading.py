@@ -187,7 +187,11 @@ class _Reading:
         if not isinstance(item, dict):
             self.fault("", "an event is an object", 'like {"event": "purchase", "customer": "amina"}')
             return
-        raw = orjson.dumps(item)
+        try:
+            raw = orjson.dumps(item)
+        except TypeError:
+            self.fault("", "a number beyond 64 bits can't be kept", "send it as a text")
+            return
         if len(raw) > LARGEST_EVENT:
             self.fault("", f"this event is larger than {LARGEST_EVENT} bytes")
         elif b"\\u0000" in raw:

@@ -68,7 +68,7 @@ def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:
     """Who is meant, in the door's words. The shop's own id wins, then the customer of an earlier event."""
     own = who.id or (earlier(who.of) if who.of else None)
     told = {"id": own, "anonymous_id": who.anonymous, "email": who.email, "phone": who.phone}
-    return {name: value for name, value in told.items() if value}
+    return {name: value.strip() for name, value in told.items() if value and value.strip()}
 
 
 def _item(told: Told, who: Mapping[str, str], door: Door) -> dict[str, Any]:

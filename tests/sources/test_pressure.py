@@ -7,19 +7,24 @@ import json
 import pytest
 from sqlalchemy import text
 
+from engine.runtime.keys import create, mint
 from engine.web.intake import Intake
 from tests.sources.conftest import NOW, Open, Shop
 from tests.sources.samples import sample
 
 ONE = sample("shopify")
 HEADERS = ONE.signed(ONE.body, NOW)
-WRITE = {"Authorization": "Basic azo="}
+MINTED = mint()
+WRITE = {"X-API-Key": MINTED.text}
 PING = json.dumps({"userId": "amina", "event": "Ping", "messageId": "m"}).encode()
 
 
 @pytest.fixture
 def here(shop: Open) -> Shop:
-    return shop({"shopify": {}, "segment": {}}, KARIBU_SEGMENT_WRITE_KEY="k")
+    here = shop({"shopify": {}, "segment": {}})
+    with here.app.database.write() as connection:
+        create(connection, "a page", "write", here.app.clock.now(), browser=True, minting=lambda: MINTED)
+    return here
 
 
 def drop(here: Shop, table: str) -> None:
