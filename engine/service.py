@@ -137,8 +137,8 @@ class Service:
         """One look at the clock; then whoever is due, by whatever cause, is woken."""
         try:
             if (now := self._fingerprint()) != self._published:
-                self._reread()
-                self._published = now
+                if self._reread():
+                    self._published = now
             self._failed = self.runtime.tick().failed
             self._ticked = time.monotonic()
             self.runs.wake()
@@ -226,7 +226,7 @@ class Service:
         with self.runtime.database.read() as connection:
             return versions.fingerprint(connection)
 
-    def _reread(self) -> None:
+    def _reread(self) -> bool:
         """Something was published, maybe by another process: read the project anew, its templates too."""
         fresh = self.app.anew()
         try:
@@ -236,9 +236,10 @@ class Service:
             self.runtime.renew(fresh.content, fresh.post)
         except Exception as error:  # files that are just being edited must not stop the clock
             log.error("the project can't be read as it is now (%s); the old one stays", type(error).__name__)
-            return
+            return False
         self.app = fresh
-        log.info("a journey was published; the project's files were read anew")
+        log.info("something was published; the project's files were read anew")
+        return True
 
 
 class _Server(uvicorn.Server):

@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, exists, func, insert, or_, select, text, update
 
 from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.entry import enter
-from engine.store.tables import IN_JOURNEY, enrolment, journey_version
+from engine.store.scratch import insert_into
+from engine.store.tables import IN_JOURNEY, enrolment, journey_version, mark
 from triggers.segment import SegmentTrigger
 
 LIVE, RETIRED, STOPPED = "live", "retired", "stopped"
+PUBLISHED = "published"
 GOALS_STAY_OPEN = timedelta(days=366)
 """So long after an entry its version is still loaded for its goal; the goal's own window is asked when an event comes.
 """
@@ -41,7 +43,8 @@ def digest(content: Content, journey: str) -> str:
 
 
 def publish(connection: Connection, content: Content, names: list[str], now: datetime) -> list[Published]:
-    """Make these journeys of the content live, those that changed as new versions."""
+    """Make these journeys of the content live, those that changed as new versions. One publish at a time."""
+    _bump(connection)
     results = []
     for name in names:
         latest = connection.execute(
@@ -66,6 +69,16 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
     return results
 
 
+def _bump(connection: Connection) -> None:
+    """Count the publish: what a journey speaks of (segments, the project, templates) may be new where no version is,
+    and every running engine is to read it anew."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.publish')"))))
+    count = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED)) or {"times": 0}
+    add = insert_into(connection, mark).values(name=PUBLISHED, value={"times": count["times"] + 1})
+    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
+
+
 def let_members_in(
     connection: Connection, programs: Mapping[int, Program], published: list[Published], now: datetime
 ) -> None:
@@ -86,9 +99,11 @@ def stop(connection: Connection, journey: str) -> int:
 
 
 def fingerprint(connection: Connection) -> tuple[object, ...]:
-    """Changes whenever a version is written or its state changes."""
+    """Changes whenever something is published or stopped."""
     rows = select(journey_version.c.state, func.count(), func.max(journey_version.c.id))
-    return tuple(tuple(row) for row in connection.execute(rows.group_by(journey_version.c.state).order_by("state")))
+    states = connection.execute(rows.group_by(journey_version.c.state).order_by("state"))
+    count = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED)) or {}
+    return (count.get("times"), *(tuple(row) for row in states))
 
 
 def load(connection: Connection, content: Content, registry: Registry, now: datetime) -> dict[int, Program]:

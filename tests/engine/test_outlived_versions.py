@@ -70,3 +70,13 @@ def test_a_stopped_journey_with_customers_inside_waits(tmp_path: Path, database:
     content = without_tier(shop, tmp_path)
     with database.read() as connection:
         assert outlived(connection, content, shop.runtime.registry) == {}
+
+
+def test_a_publish_that_changes_no_journey_is_told_to_the_other_engines(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    with database.read() as connection:
+        before = versions.fingerprint(connection)
+        assert versions.fingerprint(connection) == before
+    assert not any(one.changed for one in shop.runtime.publish())
+    with database.read() as connection:
+        assert versions.fingerprint(connection) != before
