@@ -136,9 +136,8 @@ class Service:
     def tick(self) -> None:
         """One look at the clock; then whoever is due, by whatever cause, is woken."""
         try:
-            if (now := self._fingerprint()) != self._published:
-                if self._reread():
-                    self._published = now
+            if (now := self._fingerprint()) != self._published and self._reread():
+                self._published = now
             self._failed = self.runtime.tick().failed
             self._ticked = time.monotonic()
             self.runs.wake()

@@ -200,7 +200,8 @@ def _dispatch(
             log.warning("a message of %s at %s was not rendered: %s", program.name, step_id, error)
             unfit.append(_of(letter, "stopped", f"render:{error.reason}"))
         except Exception as error:  # one customer's message costs the others of the batch nothing
-            log.exception("a message of %s at %s could not be made", program.name, step_id)
+            # The class of the error only: its text may quote the customer.
+            log.error("a message of %s at %s could not be made: %s", program.name, step_id, type(error).__name__)
             unfit.append(_of(letter, "stopped", f"render:{type(error).__name__}"))
     with database.write() as connection:
         going = _mark_dispatching(connection, ready)

@@ -27,7 +27,7 @@ from engine.segments.survey import prepare
 from engine.store.database import Database
 from engine.store.merges import looks_stay
 from engine.store.scratch import insert_ignore
-from engine.store.tables import candidate, touched
+from engine.store.tables import candidate
 from engine.store.types import Instant
 from triggers.segment import SegmentTrigger
 
@@ -81,16 +81,19 @@ def refresh(
 
     `suspects`: what `prepare` found at the same moment."""
     looks_stay(connection)
+    membership.begin(connection)
     failures: list[tuple[Program, Exception]] = []
     for program in programs:
         if not program.exits_when:
             continue
         try:
             with connection.begin_nested():
-                matching.exit_when(connection, program, touched, now)
+                matching.exit_when(connection, program, membership.changed, now)
         except Exception as error:  # whatever an exit does wrong, it costs no other journey its segments
             failures.append((program, error))
-    changes = membership.refresh(connection, content, now, suspects=suspects)
+    changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
+    if failures:
+        membership.again(connection)
     for program in programs:
         rule = program.journey.enter
         if not (program.takes_entries and isinstance(rule, SegmentTrigger) and changes.joined.get(rule.segment)):

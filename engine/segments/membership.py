@@ -22,12 +22,14 @@ from sqlalchemy import (
     MetaData,
     Select,
     Table,
+    Text,
     and_,
     delete,
     exists,
     func,
     insert,
     literal,
+    literal_column,
     not_,
     null,
     or_,
@@ -44,7 +46,7 @@ from engine.segments.definition import Segment, defined
 from engine.segments.people import everybody, verdicts
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.turning import Anybody, turnings, who
-from engine.store.scratch import COUNTED, insert_ignore, insert_into, scratch
+from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import customer, segment_member, segment_state, touched
 from engine.store.types import Instant, id_type, text_type
 
@@ -91,9 +93,9 @@ def _customer() -> Column[int]:
 
 
 _temporary: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DELETE ROWS"}
-changed = Table(
-    "segment_changed", _scratch, Column("customer_id", id_type(), primary_key=True, autoincrement=False), **_temporary
-)
+changed = Table("segment_changed", _scratch, _customer(), Column("row", Text), **_temporary)
+"""Whose facts changed, and (on PostgreSQL) which version of their row in `touched` said so."""
+
 candidates = Table(
     "segment_candidates",
     _scratch,
@@ -131,22 +133,25 @@ def refresh(
     *,
     full: bool = False,
     suspects: Mapping[str, Suspects] | None = None,
+    begun: bool = False,
 ) -> Changes:
     """Bring every segment up to `now`, in the transaction of the connection.
 
-    full: judge everybody. suspects: what `survey.prepare` found of those who are due to be judged whole.
+    full: judge everybody. suspects: what `survey.prepare` found of those who are due to be judged whole. begun: `begin`
+    has been called, by who looks at the same customers for something else first.
 
     A join is written with `joined_at` now and one more `joins`; the first filling of a segment, or of a new definition,
     leaves `joins` as it was. A look at an earlier moment than the last changes nothing.
     """
     segments = segments_of(content)
-    _one_at_a_time(connection)
+    if not begun:
+        begin(connection)
     states = {row.segment: row for row in connection.execute(select(segment_state))}
     changes = Changes()
     if any(state.seen_at > now for state in states.values()):
         log.warning("segments were last looked at after this moment: the clock went back")
         return changes
-    for table in (changed, candidates, judged):
+    for table in (candidates, judged):
         scratch(connection, table)
     _take_touched(connection)
     zone = content.vocabulary.timezone
@@ -201,16 +206,36 @@ def _one_at_a_time(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.segments')"))))
 
 
+def begin(connection: Connection) -> None:
+    """Read `touched` into `changed`. All that this transaction looks at of them it looks at after this: whoever is
+    touched once more meanwhile stays in `touched`."""
+    _one_at_a_time(connection)
+    scratch(connection, changed)
+    row = _VERSION if connection.dialect.name == "postgresql" else null()
+    connection.execute(insert(changed).from_select(list(changed.c), select(touched.c.customer_id, row)))
+
+
+def again(connection: Connection) -> None:
+    """Whoever was looked at is to be looked at once more: something could not be done for them."""
+    rows = select(changed.c.customer_id).where(true()).order_by(changed.c.customer_id)
+    connection.execute(insert_touched(connection).from_select(["customer_id"], rows))
+
+
 def _take_touched(connection: Connection) -> None:
-    """Move `touched` into `changed`. What an open transaction is just touching stays for the next look."""
-    if connection.dialect.name == "postgresql":
-        # Without SKIP LOCKED this and the door would wait for each other.
-        free = select(touched.c.customer_id).with_for_update(skip_locked=True)
-        gone = delete(touched).where(touched.c.customer_id.in_(free)).returning(touched.c.customer_id).cte("gone")
-        connection.execute(insert(changed).from_select(["customer_id"], select(gone.c.customer_id)))
-    else:
-        connection.execute(insert(changed).from_select(["customer_id"], select(touched.c.customer_id)))
+    """Take those of `changed` out of `touched`. Whom an open transaction is just touching, or another has touched since
+    `begin`, stays for the next look, and out of this one."""
+    if connection.dialect.name != "postgresql":
         connection.execute(delete(touched))
+        return
+    same = and_(touched.c.customer_id == changed.c.customer_id, _VERSION == changed.c.row)
+    # Without SKIP LOCKED this and the door would wait for each other.
+    free = select(touched.c.customer_id).join(changed, same).with_for_update(of=touched, skip_locked=True)
+    gone = delete(touched).where(touched.c.customer_id.in_(free)).returning(touched.c.customer_id).cte("gone")
+    connection.execute(delete(changed).where(changed.c.customer_id.not_in(select(gone.c.customer_id))))
+
+
+_VERSION = literal_column("touched.ctid::text", Text)
+"""Changes with every write of a row of `touched`, and each touch is one (`insert_touched`)."""
 
 
 def _still(found: Suspects, state: Any, now: datetime) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread, get_ident
 
 import pytest
 from sqlalchemy import event as hooks
 
+from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from tests.conftest import Postgres
 from tests.engine.shop import Shop
@@ -240,3 +242,26 @@ def test_two_purchases_at_once_let_a_customer_in_once_where_again_says_never(
             return statements
 
     every_moment(run)
+
+
+def test_a_profile_that_changes_during_a_tick_ends_the_journey_all_the_same(postgres: Postgres, tmp_path: Path) -> None:
+    leaves = {"hi": "enter: {event: purchase}\nexit: [{when: customer.vip}]\nsteps:\n  - wait: 30d\n"}
+
+    def moment(n: int) -> int:
+        with two_engines(postgres, tmp_path / str(n), leaves) as (shop, other):
+            shop.happens("amina", "purchase", total=100)
+            shop.settle()
+            shop.clock.advance_to(shop.clock.now() + timedelta(seconds=1))
+            statements = Interleaved(shop, n, lambda: becomes_a_vip(other, "amina")).run(shop.runtime.tick)
+            shop.later(seconds=1)
+            assert shop.rows("SELECT state, outcome FROM enrolment") == [("ended", "exited")], f"before statement {n}"
+            return statements
+
+    every_moment(moment)
+
+
+def becomes_a_vip(shop: Shop, name: str) -> None:
+    with shop.runtime.database.write() as connection:
+        writer = Writer(connection, shop.clock.now())
+        writer.apply(writer.customers([name])[name], Profile(attributes={"vip": True}))
+        writer.flush()
