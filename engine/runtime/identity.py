@@ -89,7 +89,7 @@ def own(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 def _identities(connection: Connection, names: list[str]) -> dict[str, int]:
     wanted = {identified(name): name for name in names}
-    kinds = {kind: sorted(value for k, value in wanted if k == kind) for kind, _ in wanted}
+    kinds = {kind: sorted(value for k, value in wanted if k == kind) for kind in {kind for kind, _ in wanted}}
     mine = or_(*(and_(identity.c.kind == kind, identity.c.value.in_(values)) for kind, values in kinds.items()))
     rows = connection.execute(select(identity.c.kind, identity.c.value, identity.c.customer_id).where(mine))
     return {wanted[kind, value]: customer_id for kind, value, customer_id in rows}
