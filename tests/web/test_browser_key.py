@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,36 +25,14 @@ SEND = """async ([method, url, headers, body]) => {
 }"""
 
 
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>Duka</title>")
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def shop() -> Iterator[str]:
-    """The address of a shop's page: not the service's, so another origin."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-
-
 def test_a_page_may_send_with_a_browser_key_and_read_answers_to_no_other(
-    start: Start, shop: str, browser: Browser
+    start: Start, page_of_the_shop: str, browser: Browser
 ) -> None:
     service = start()
     app = service.app()
     public, secret, reader = made(app.database, browser=True), made(app.database), made(app.database, "read")
     page = browser.new_page()
-    page.goto(shop)
+    page.goto(page_of_the_shop)
 
     def send(who: str, headers: dict[str, str]) -> tuple[int, str]:
         body = f'{{"event": "signed_up", "customer": "{who}"}}'
