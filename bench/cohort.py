@@ -33,12 +33,13 @@ from engine.channels.base import Sender
 from engine.cohort.program import Program
 from engine.language.content import load
 from engine.rendering.renderer import Renderer
-from engine.runtime import delivery, matching
+from engine.runtime import matching
 from engine.runtime.advance import WHOLE, Pace, Shard, StepReport, move_step
 from engine.runtime.clock import VirtualClock
-from engine.runtime.delivery import Post, Settled
 from engine.runtime.ingest import arrived
+from engine.runtime.post import Post
 from engine.runtime.runtime import Runtime
+from engine.runtime.settling import Settled, record
 from engine.store.database import Database
 from engine.store.scratch import scratch
 from engine.store.tables import event, message
@@ -229,7 +230,7 @@ def accept(database: Database, program: Program, step: str, now: datetime) -> No
         with database.write() as connection:
             rows = select(message.c.id, message.c.fence).where(message.c.id > last, message.c.step == step)
             batch = [Settled(*row, "accepted") for row in connection.execute(rows.order_by(message.c.id).limit(chunk))]
-            delivery.record(connection, program, step, batch, now, "bench")
+            record(connection, program, step, batch, now, "bench")
         if not batch:
             return
         last = batch[-1].message_id

@@ -15,8 +15,8 @@ from engine.language.registry import Registry
 from engine.rendering.links import Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.runtime.clock import Clock, SystemClock
-from engine.runtime.delivery import Post
 from engine.runtime.door import Door
+from engine.runtime.post import Post
 from engine.runtime.runtime import Runtime
 from engine.runtime.sightings import Sightings
 from engine.settings import Settings

@@ -62,7 +62,7 @@ def check_content(app: App) -> None:
 def engine_of(app: App) -> Runtime:
     """The engine without its channels: these commands send nothing, so they need no provider's secret."""
     from engine.channels.base import Sender
-    from engine.runtime.delivery import Post
+    from engine.runtime.post import Post
     from engine.runtime.runtime import Runtime
 
     post = Post({}, app.renderer, Sender(app.content.project.brand.name), lambda subscription: "")

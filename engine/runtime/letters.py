@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from engine.cohort.cohort import entry_event
 from engine.cohort.filled import expressions, fill, text_of
@@ -76,9 +76,7 @@ def _of_one_template(
     calls = () if channel == TEAM else _calls(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
     columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
-    left = or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit)
-    when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
-    stop = stop_reason(channel, program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+    stop = _stop(scope, step_id, channel)
     rows = connection.execute(
         select(
             message.c.id.label("message_id"),
@@ -137,6 +135,37 @@ def _of_one_template(
             )
         )
     return letters
+
+
+def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
+    """What the gate says now of a message and the customer who stands at this step for it: a reason not to send it, or
+    NULL."""
+    step = scope.program.graph.nodes[step_id].step
+    left = or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit)
+    when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
+    return stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+
+
+def stops(
+    connection: Connection, program: Program, step_id: str, letters: Sequence[Letter], now: datetime
+) -> dict[int, str]:
+    """Those of these messages (by id) that may not go any more, and why."""
+    scope = Scope(program, now)
+    found: dict[int, str] = {}
+    for channel in sorted({letter.channel for letter in letters}):
+        ids = [letter.message_id for letter in letters if letter.channel == channel]
+        stop = _stop(scope, step_id, channel)
+        rows = connection.execute(
+            select(message.c.id, stop.label("stop"))
+            .select_from(
+                message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
+                .join(customer, customer.c.id == message.c.customer_id)
+                .outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
+            )
+            .where(message.c.id.in_(ids))
+        )
+        found |= {message_id: reason for message_id, reason in rows if reason is not None}
+    return found
 
 
 def _shown(renderer: Renderer, locale: str | None, zone: str | None, value: Any) -> str:

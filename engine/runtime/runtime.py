@@ -23,10 +23,11 @@ from engine.runtime import advance, delivery, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
-from engine.runtime.delivery import Post
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
+from engine.runtime.post import Post
+from engine.runtime.recovery import recover_all
 from engine.runtime.tick import Ticked, refresh, tick
 from engine.runtime.versions import Published
 from engine.segments.survey import prepare
@@ -200,9 +201,8 @@ class Runtime:
     def recover(self, *, alone: bool = False) -> dict[str, int]:
         """Take up what a crash left of messages. `alone`: this is the only engine, so every claim is its dead
         predecessor's."""
-        return delivery.recover_all(
-            self.database, list(self.programs().values()), self.post, self.clock.now(), alone=alone
-        )
+        programs = list(self.programs().values())
+        return recover_all(self.database, programs, self.post, self.clock.now(), alone=alone)
 
 
 def has_messages(program: Program, step_id: str) -> bool:

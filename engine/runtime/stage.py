@@ -30,11 +30,11 @@ from engine.runtime import feedback, story
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.ahead import next_moment
 from engine.runtime.clock import VirtualClock
-from engine.runtime.delivery import Post
 from engine.runtime.door import Door, Problems
 from engine.runtime.entry import enter
 from engine.runtime.ingest import Incoming
 from engine.runtime.letters import reference
+from engine.runtime.post import Post
 from engine.runtime.profile import Writer
 from engine.runtime.runtime import Runtime
 from engine.runtime.story import Told

@@ -17,8 +17,8 @@ from engine.language.content import load
 from engine.language.registry import Registry
 from engine.rendering.renderer import Renderer
 from engine.runtime.clock import VirtualClock
-from engine.runtime.delivery import Post
 from engine.runtime.ingest import Incoming, Receipt
+from engine.runtime.post import Post
 from engine.runtime.profile import Consented, Profile
 from engine.runtime.runtime import Runtime
 from engine.store.database import Database

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.channels.base import Outgoing, Result
-from engine.runtime import delivery, versions
+from engine.runtime import versions
 from engine.runtime.advance import StepReport, move_step
+from engine.runtime.delivery import Delivery
 from engine.runtime.ingest import Incoming
 from engine.store.database import Database
 from tests.engine.shop import Shop, Sink, person
@@ -49,7 +50,7 @@ def test_a_stop_while_messages_go_out_holds_the_batches_after_this_one(database:
     sink = Meddling(stop)
     shop.runtime.post.channels["email"] = sink  # type: ignore[index]
     shop.runtime.advance()
-    assert len(sink.sent) <= delivery.BATCH
+    assert len(sink.sent) <= shop.runtime.post.threads
     assert shop.runtime.advance() == []
     shop.runtime.publish()
     shop.settle()
@@ -64,14 +65,16 @@ def test_an_engine_that_slept_over_its_claim_takes_nothing_from_who_took_it_over
     runtime = shop.runtime
     (program,) = runtime.programs().values()
     move_step(database, program, "send_1", shop.clock.now(), "p")
-    claim = (database, program, "send_1")
-    slept, _ = delivery._claim(*claim, shop.clock.now(), runtime.post, "p", StepReport("send_1"))
+    slept, awake = (
+        Delivery(database, program, "send_1", shop.clock, runtime.post, name, StepReport("send_1")) for name in "pq"
+    )
+    old, _ = slept.claim()
     shop.clock.advance_to(shop.clock.now() + timedelta(minutes=6))
     assert runtime.recover()["queued"] == 3
-    awake, _ = delivery._claim(*claim, shop.clock.now(), runtime.post, "q", StepReport("send_1"))
-    delivery._dispatch(*claim, slept, shop.clock, runtime.post, "p", StepReport("send_1"))
+    new, _ = awake.claim()
+    slept.dispatch(old)
     assert shop.sink.sent == []
-    delivery._dispatch(*claim, awake, shop.clock, runtime.post, "q", StepReport("send_1"))
+    awake.dispatch(new)
     assert len(shop.sink.sent) == 3
     assert shop.rows("SELECT DISTINCT state FROM message") == [("accepted",)]
     assert shop.rows("SELECT DISTINCT step FROM enrolment") == [("wait_1",)]

@@ -26,9 +26,9 @@ from engine.language.graph import Node
 from engine.language.registry import Registry, step
 from engine.rendering.renderer import Renderer
 from engine.runtime.clock import VirtualClock
-from engine.runtime.delivery import Post
 from engine.runtime.door import Door, Problems
 from engine.runtime.ingest import Incoming
+from engine.runtime.post import Post
 from engine.runtime.runtime import Runtime
 from engine.store.database import Database
 from engine.store.tables import customer, decision, enrolment

@@ -1,0 +1,45 @@
+"""Taking up what a crash left of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import and_, literal, or_, true, update
+
+from engine.cohort.program import Program
+from engine.runtime.post import Post
+from engine.runtime.settling import Settled, record
+from engine.store.database import Database
+from engine.store.tables import UNSETTLED, message
+from engine.store.types import Instant
+
+
+def recover_all(
+    database: Database, programs: Sequence[Program], post: Post, now: datetime, *, alone: bool = False
+) -> dict[str, int]:
+    """Take up what a crash left: expired claims go back to the queue, expired dispatches become in doubt, with their
+    customers' move.
+
+    A channel whose send overwrites itself may repeat it: its dispatches are queued again. `alone`: at the start of the
+    only engine there is, whatever is claimed was claimed by its dead predecessor, expired or not."""
+    repeatable = [name for name, channel in post.channels.items() if getattr(channel, "idempotent", False)]
+    expired = true() if alone else message.c.lease_until <= literal(now, Instant())
+    again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", message.c.channel.in_(repeatable)))
+    counts = {"queued": 0, "in_doubt": 0}
+    for program in programs:
+        mine = and_(message.c.version_id == program.version_id, UNSETTLED)
+        with database.write() as connection:
+            back = update(message).where(mine, again, expired)
+            back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
+            counts["queued"] += connection.execute(back).rowcount
+            lost = update(message).where(mine, message.c.state == "dispatching", expired)
+            lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
+            doubtful: dict[str, list[Settled]] = {}
+            rows = lost.returning(message.c.id, message.c.fence, message.c.step)
+            for message_id, fence, step_id in connection.execute(rows):
+                doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))
+            for step_id, settled in sorted(doubtful.items()):
+                counts["in_doubt"] += len(settled)
+                record(connection, program, step_id, settled, now, "recovery")
+    return counts
