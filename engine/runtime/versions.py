@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +13,15 @@ from sqlalchemy import Connection, exists, func, insert, or_, select, text, upda
 
 from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
+from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.entry import enter
 from engine.store.scratch import insert_into
 from engine.store.tables import IN_JOURNEY, enrolment, journey_version, mark
 from triggers.segment import SegmentTrigger
+
+log = logging.getLogger("karibu.runtime")
 
 LIVE, RETIRED, STOPPED = "live", "retired", "stopped"
 PUBLISHED = "published"
@@ -121,7 +125,11 @@ def load(connection: Connection, content: Content, registry: Registry, now: date
     )
     programs = {}
     for row in rows:
-        journey = load_journey_source(row.source, registry, f"{journey_file(row.journey)}@{row.number}")
+        try:
+            journey = load_journey_source(row.source, registry, f"{journey_file(row.journey)}@{row.number}")
+        except ContentError as error:
+            log.error("version %s of %s can't be read any more and stands still: %s", row.number, row.journey, error)
+            continue
         programs[row.id] = Program(
             row.id, row.number, row.state, journey, Graph.of(journey), content.project, content.vocabulary
         )

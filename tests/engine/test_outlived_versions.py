@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
@@ -80,3 +80,23 @@ def test_a_publish_that_changes_no_journey_is_told_to_the_other_engines(tmp_path
     assert not any(one.changed for one in shop.runtime.publish())
     with database.read() as connection:
         assert versions.fingerprint(connection) != before
+
+
+def test_a_version_that_cannot_be_read_any_more_stands_still_and_costs_the_others_nothing(
+    tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.happens("amina", "purchase", total=100)
+    shop.settle()
+    with database.write() as connection:  # as it would read when the plug-in of its step is no longer installed
+        gold = journey_version.c.journey == "gold"
+        source = func.replace(journey_version.c.source, "steps: [", "steps: [{dance: slowly}, ")
+        connection.execute(update(journey_version).where(gold).values(source=source))
+    after = shop.beside(database)
+    after.happens("baraka", "shipped", order_id="1")
+    after.later(days=2)
+    assert "tag" in " ".join(after.decisions("baraka")) and "gold can't be read any more" in caplog.text
+    with database.read() as connection:
+        journeys = status(connection, after.runtime.content, after.runtime.registry, after.clock.now()).journeys
+    gold_status = next(one for one in journeys if one.journey == "gold")
+    assert gold_status.inside == 1 and 'unknown step "dance"' in gold_status.stuck[1]
