@@ -24,6 +24,10 @@ class Step(StepModel):
 
     sends: ClassVar[bool] = False  # True: it queues messages, which are delivered in the same pass
 
+    def channels(self) -> frozenset[str]:
+        """The channels its messages go by."""
+        return frozenset()
+
     def judge(self, node: Node, scope: Scope) -> Judgement:
         """What is to become of each of the cohort. By default all are done here at once."""
         return Judgement(literal(DONE))

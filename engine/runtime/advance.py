@@ -7,7 +7,7 @@ is found in the database again. A step reached in a pass is moved once; a way ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -74,6 +74,9 @@ class StepReport:
     ended: int = 0
     stopped: Counter[str] = field(default_factory=Counter)
 
+    def did_something(self) -> bool:
+        return bool(self.came or self.sent or self.stopped)
+
     def add(self, other: StepReport) -> None:
         self.came += other.came
         self.moved += other.moved
@@ -98,9 +101,20 @@ PROBES = 400
 """Steps one statement asks for: SQLite puts at most 500 SELECTs together."""
 
 
-def steps_with_work(connection: Connection, programs: Sequence[Program], now: datetime) -> dict[int, list[str]]:
-    """For each version (by id) the steps that have a cohort or messages due, in graph order. Two seeks a step."""
-    probes = [_probe(program.version_id, step_id) for program in programs for step_id in program.graph.nodes]
+def steps_with_work(
+    connection: Connection,
+    programs: Sequence[Program],
+    now: datetime,
+    held: Callable[[Program, str], bool] = lambda program, step_id: False,
+) -> dict[int, list[str]]:
+    """For each version (by id) the steps that have a cohort or messages due, in graph order. Two seeks a step.
+
+    held: true for a step whose messages can't leave now."""
+    probes = [
+        _probe(program.version_id, step_id, not held(program, step_id))
+        for program in programs
+        for step_id in program.graph.nodes
+    ]
     found: dict[int, list[str]] = {}
     for start in range(0, len(probes), PROBES):
         some = union_all(*probes[start : start + PROBES])
@@ -110,7 +124,7 @@ def steps_with_work(connection: Connection, programs: Sequence[Program], now: da
 
 
 @cache
-def _probe(version_id: int, step_id: str) -> Select[int, str]:
+def _probe(version_id: int, step_id: str, messages: bool) -> Select[int, str]:
     at = bindparam("at", type_=Instant())
     due = exists().where(
         enrolment.c.version_id == version_id, enrolment.c.step == step_id, IN_JOURNEY, enrolment.c.due_at <= at
@@ -122,7 +136,7 @@ def _probe(version_id: int, step_id: str) -> Select[int, str]:
         message.c.due_at <= at,
         UNSETTLED,
     )
-    return select(literal(version_id), literal(step_id)).where(or_(due, queued))
+    return select(literal(version_id), literal(step_id)).where(or_(due, queued) if messages else due)
 
 
 def running(version_id: int) -> ColumnElement[bool]:

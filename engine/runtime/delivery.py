@@ -13,16 +13,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zlib import crc32
 
-from sqlalchemy import Connection, and_, bindparam, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
 from engine.cohort.program import Program
+from engine.cohort.step import Step
 from engine.rendering.values import RenderError
 from engine.runtime import letters, matching
 from engine.runtime.advance import StepReport, running
+from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
 from engine.runtime.letters import Letter
+from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
 from engine.runtime.waves import FRESH, Waves
@@ -37,8 +41,11 @@ LEASE = timedelta(minutes=5)
 """How long a claim, and a dispatch, is ours. No channel may take longer over one message."""
 KEPT = LEASE / 2
 """What has not left so long after its claim goes back to the queue: its content has grown old, and its lease too."""
-ATTEMPTS = 5
-"""Tries of a message that a provider refuses for now; then it is refused."""
+ATTEMPTS = 8
+"""Tries of a message that a provider refuses for now, over about an hour; then it is refused."""
+
+
+Ready = tuple[Letter, Outgoing]
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Delivery:
             message.c.due_at <= literal(now, Instant()),
             UNSETTLED,
             running(version_id),
+            not_(paused(self.program.name)),
+            message.c.channel.not_in(self._silent(now)),
         )
         with self.database.write() as connection:
             free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
@@ -91,19 +100,18 @@ class Delivery:
         """Render what was claimed, and let it leave wave by wave."""
         begun = self.clock.now()
         ready, settled = self._made(claimed)
-        again: list[tuple[Letter, timedelta]] = []
-        waves = Waves(self.post.threads)
+        refused: list[tuple[Letter, timedelta]] = []
+        waves = Waves(1 if any(self.post.doubted(letter.channel) for letter in claimed) else self.post.threads)
         with ThreadPoolExecutor(max(1, min(self.post.threads, len(ready)))) as pool:
-            while ready or settled or again:
-                if self.clock.now() - begun > KEPT:
-                    again += [(letter, timedelta()) for letter, _ in ready]
-                    ready = []
+            while ready or settled or refused:
+                ready, unsent = self._parted(ready, begun)
                 wave, ready = ready[: waves.size], ready[waves.size :]
                 with self.database.write() as connection:
                     self._record(connection, settled)
-                    _requeue(connection, again, self.clock.now())
+                    _later(connection, refused, self.clock.now())
+                    _give_back(connection, unsent)
                     going = self._leaving(connection, wave)
-                settled, again, asked = [], [], self.clock.now()
+                settled, refused, asked = [], [], self.clock.now()
                 results = list(pool.map(lambda pair: self._hand_over(pair[1], asked), going))  # noqa: B023
                 waves.took(self.clock.now() - asked)
                 late = []
@@ -111,14 +119,26 @@ class Delivery:
                     if result is None:
                         late.append((letter, outgoing))
                     elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
-                        again.append((letter, result.retry_after))
+                        refused.append((letter, wait(result, letter.attempts, _chance(letter))))
                     else:
                         settled.append(_settled(letter, result))
                 ready = late + ready
 
-    def _made(self, claimed: Sequence[Letter]) -> tuple[list[tuple[Letter, Outgoing]], list[Settled]]:
+    def _parted(self, ready: list[Ready], begun: datetime) -> tuple[list[Ready], list[Letter]]:
+        """What is still to leave, and what goes back to the queue: all that has grown old since the claim, and what
+        the provider doesn't take at present."""
+        now = self.clock.now()
+        if now - begun > KEPT:
+            return [], [letter for letter, _ in ready]
+        silent = self._silent(now)
+        return (
+            [(letter, outgoing) for letter, outgoing in ready if letter.channel not in silent],
+            [letter for letter, _ in ready if letter.channel in silent],
+        )
+
+    def _made(self, claimed: Sequence[Letter]) -> tuple[list[Ready], list[Settled]]:
         """The messages, rendered, and those that couldn't be."""
-        ready: list[tuple[Letter, Outgoing]] = []
+        ready: list[Ready] = []
         unfit: list[Settled] = []
         for letter in claimed:
             try:
@@ -133,7 +153,7 @@ class Delivery:
                 unfit.append(_of(letter, "stopped", f"render:{fault}"))
         return ready, unfit
 
-    def _leaving(self, connection: Connection, wave: list[tuple[Letter, Outgoing]]) -> list[tuple[Letter, Outgoing]]:
+    def _leaving(self, connection: Connection, wave: list[Ready]) -> list[Ready]:
         """Ask the gate once more, for what was committed while these were rendered, and mark as leaving those that
         may. What may go, but not now, is in the queue again."""
         if not wave:
@@ -144,15 +164,19 @@ class Delivery:
         self._record(connection, stopped)
         may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in stops]
         going = _mark_dispatching(connection, self.program, [letter for letter, _ in may], now)
-        held = [(letter, timedelta()) for letter, _ in may if letter.message_id not in going]
-        _requeue(connection, held, now)
+        _give_back(connection, [letter for letter, _ in may if letter.message_id not in going])
         return [(letter, outgoing) for letter, outgoing in may if letter.message_id in going]
+
+    def _silent(self, now: datetime) -> list[str]:
+        """The channels of this step's messages that are left alone for now."""
+        step = self.program.graph.nodes[self.step_id].step
+        channels = step.channels() if isinstance(step, Step) else ()
+        return sorted(channel for channel in channels if self.post.silent(channel, now))
 
     def _hand_over(self, outgoing: Outgoing, marked_at: datetime) -> Result | None:
         """Send it, or None when its turn came so late that the gate has to be asked again."""
-        if self.clock.now() - marked_at > FRESH:
-            return None
-        return self.post.send(outgoing)
+        now = self.clock.now()
+        return None if now - marked_at > FRESH else self.post.send(outgoing, now)
 
     def _record(self, connection: Connection, settled: Sequence[Settled]) -> None:
         record(connection, self.program, self.step_id, settled, self.clock.now(), self.pass_id)
@@ -181,47 +205,51 @@ def _settled(letter: Letter, result: Result) -> Settled:
             return _of(letter, "in_doubt", reason)
 
 
+def _chance(letter: Letter) -> float:
+    """From 0 to 1, the same for the same attempt."""
+    return crc32(f"{letter.ref}.{letter.attempts}".encode()) / 2**32
+
+
 def _of(letter: Letter, state: str, reason: str | None, provider_id: str | None = None) -> Settled:
     return Settled(letter.message_id, letter.fence, state, reason, provider_id)
 
 
 def _mark_dispatching(connection: Connection, program: Program, going: Sequence[Letter], now: datetime) -> set[int]:
-    """Commit that these are about to leave. Those whose claim was lost meanwhile (their fence has risen) stay, and so
-    do all when the journey was stopped."""
-    claims = [(letter.message_id, letter.fence) for letter in going]
-    rows = (
-        update(message)
-        .where(
-            message.c.id.in_([message_id for message_id, _ in claims]),  # SQLite seeks by a list, but not by pairs
-            tuple_(message.c.id, message.c.fence).in_(claims),
-            message.c.state.in_(("claimed", "dispatching")),  # dispatching: marked before, its turn didn't come
-            running(program.version_id),
-        )
-        .values(state="dispatching", lease_until=literal(now + LEASE, Instant()))
-        .returning(message.c.id)
+    """Commit that these are about to leave. Those whose claim was lost meanwhile stay, and so do all when the journey
+    was stopped or its messages are held."""
+    may = and_(_claimed_as(going), running(program.version_id), not_(paused(program.name)))
+    leave = update(message).where(may).values(state="dispatching", lease_until=literal(now + LEASE, Instant()))
+    return set(connection.scalars(leave.returning(message.c.id)))
+
+
+def _give_back(connection: Connection, unsent: Sequence[Letter]) -> None:
+    """Back to the queue: these never left, which is no attempt."""
+    if unsent:
+        back = update(message).where(_claimed_as(unsent))
+        connection.execute(back.values(state="queued", lease_until=None, attempts=message.c.attempts - 1))
+
+
+def _claimed_as(letters_: Sequence[Letter]) -> ColumnElement[bool]:
+    """These messages, where they are still under the claim that was made then: their fence hasn't risen."""
+    claims = [(letter.message_id, letter.fence) for letter in letters_]
+    return and_(
+        message.c.id.in_([message_id for message_id, _ in claims]),  # SQLite seeks by a list, but not by pairs
+        tuple_(message.c.id, message.c.fence).in_(claims),
+        message.c.state.in_(("claimed", "dispatching")),  # dispatching: marked before, and its turn didn't come
     )
-    return set(connection.scalars(rows))
 
 
-def _requeue(connection: Connection, again: Sequence[tuple[Letter, timedelta]], now: datetime) -> None:
-    """Back to the queue until their time comes; a wait of nothing means it never left, which is no attempt."""
-    if again:
+def _later(connection: Connection, refused: Sequence[tuple[Letter, timedelta]], now: datetime) -> None:
+    """Back to the queue until so long from now."""
+    if refused:
         statement = (
             update(message)
             .where(
                 message.c.id == bindparam("of"),
                 message.c.fence == bindparam("under"),
-                or_(message.c.state == "claimed", message.c.state == "dispatching"),
+                message.c.state == "dispatching",
             )
-            .values(
-                state="queued",
-                due_at=bindparam("at"),
-                lease_until=None,
-                attempts=message.c.attempts - bindparam("untried"),
-            )
+            .values(state="queued", due_at=bindparam("at"), lease_until=None)
         )
-        rows = [
-            {"of": letter.message_id, "under": letter.fence, "at": now + after, "untried": int(not after)}
-            for letter, after in again
-        ]
+        rows = [{"of": letter.message_id, "under": letter.fence, "at": now + after} for letter, after in refused]
         connection.execute(statement, rows)

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, case, select, tuple_
 from engine.cohort.gate import ADDRESS
 from engine.runtime.identity import known
 from engine.runtime.profile import Consented, Profile, Writer
+from engine.runtime.recovery import heard_of
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, insert_ignore, insert_touched
 from engine.store.tables import customer, message, message_event, suppression
@@ -59,6 +60,7 @@ def take(connection: Connection, batch: Sequence[Feedback], now: datetime) -> Ta
     facts_stay(connection)
     taken = Taken()
     known = _messages(connection, batch)
+    heard_of(connection, [one.id for one in known.values()])
     for one in batch:
         found = known.get(one.ref)
         if found is None:

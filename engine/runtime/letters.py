@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from engine.cohort.cohort import entry_event
 from engine.cohort.filled import expressions, fill, text_of
@@ -141,7 +141,8 @@ def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
     """What the gate says now of a message and the customer who stands at this step for it: a reason not to send it, or
     NULL."""
     step = scope.program.graph.nodes[step_id].step
-    left = or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit)
+    # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
+    left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
     return stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
 

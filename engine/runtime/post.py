@@ -15,7 +15,11 @@ from engine.rendering.links import Subscription
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import Links, RenderError
 from engine.runtime import letters
+from engine.runtime.breakers import Breakers
 from engine.runtime.letters import Letter
+
+TEAMS_CHANNEL = "email"
+"""By which notices to the shop's own people go."""
 
 log = logging.getLogger("karibu.delivery")
 
@@ -31,6 +35,7 @@ class Post:
     unsubscribe: Callable[[Subscription], str]
     team: Mapping[str, str] = field(default_factory=dict)
     threads: int = 8
+    breakers: Breakers = field(default_factory=Breakers)
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
@@ -40,7 +45,7 @@ class Post:
             url = self.unsubscribe(Subscription(letter.external_id, letter.channel, letter.topic, letter.locale or ""))
         if letter.route == TEAM:
             content: Any = letters.notice(letter)
-            to, channel = self.team.get(letter.template, ""), "email"
+            to, channel = self.team.get(letter.template, ""), TEAMS_CHANNEL
             if not to:
                 raise RenderError("no_template", f"project.yaml's team has no {letter.template}")
         else:
@@ -60,8 +65,21 @@ class Post:
             labels={"journey": letter.journey, "step": letter.step},
         )
 
-    def send(self, outgoing: Outgoing) -> Result:
+    def silent(self, channel: str, now: datetime) -> bool:
+        """Whether this channel of a message is left alone for now."""
+        return (TEAMS_CHANNEL if channel == TEAM else channel) in self.breakers.open(now)
+
+    def doubted(self, channel: str) -> bool:
+        """Whether one message of this channel is to go first, to see whether the provider takes it."""
+        return self.breakers.doubted(TEAMS_CHANNEL if channel == TEAM else channel)
+
+    def send(self, outgoing: Outgoing, now: datetime) -> Result:
         """Hand a message over. Never raises."""
+        result = self._send(outgoing)
+        self.breakers.heard(outgoing.channel, result, now)
+        return result
+
+    def _send(self, outgoing: Outgoing) -> Result:
         channel = self.channels.get(outgoing.channel)
         if channel is None:
             return Refused("no_channel")

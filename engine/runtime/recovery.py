@@ -1,45 +1,103 @@
-"""Taking up what a crash left of messages."""
+"""Taking up what a crash left of messages, and what becomes of those in doubt.
+
+A message in doubt may have been sent. The provider's own word settles it (`heard_of`), or a person's (`resolve`). If
+both are silent, a marketing message stays in doubt for ever: it goes out at most once. A transactional one, which its
+reader waits for, is sent once more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
 
-from sqlalchemy import and_, literal, or_, true, update
+from sqlalchemy import Connection, Update, and_, literal, or_, true, update
 
 from engine.cohort.program import Program
+from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
 from engine.store.database import Database
-from engine.store.tables import UNSETTLED, message
+from engine.store.tables import IN_DOUBT, UNSETTLED, message
 from engine.store.types import Instant
+
+log = logging.getLogger("karibu.delivery")
+
+SILENT = timedelta(minutes=10)
+"""So long the provider may stay silent about a transactional message before it is sent once more."""
 
 
 def recover_all(
     database: Database, programs: Sequence[Program], post: Post, now: datetime, *, alone: bool = False
 ) -> dict[str, int]:
     """Take up what a crash left: expired claims go back to the queue, expired dispatches become in doubt, with their
-    customers' move.
+    customers' move; then what was long enough in doubt is sent once more, if it is transactional.
 
     A channel whose send overwrites itself may repeat it: its dispatches are queued again. `alone`: at the start of the
     only engine there is, whatever is claimed was claimed by its dead predecessor, expired or not."""
+    counts = {"queued": 0, "in_doubt": 0}
+    for program in programs:
+        try:
+            _take_up(database, program, post, now, alone, counts)
+        except Exception as error:  # one journey's fault costs the others nothing
+            log.error("messages of %s can't be taken up: %s", program.name, type(error).__name__)
+    with database.write() as connection:
+        counts["queued"] += _repeat(connection, now)
+    return counts
+
+
+def _take_up(
+    database: Database, program: Program, post: Post, now: datetime, alone: bool, counts: dict[str, int]
+) -> None:
     repeatable = [name for name, channel in post.channels.items() if getattr(channel, "idempotent", False)]
     expired = true() if alone else message.c.lease_until <= literal(now, Instant())
     again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", message.c.channel.in_(repeatable)))
-    counts = {"queued": 0, "in_doubt": 0}
-    for program in programs:
-        mine = and_(message.c.version_id == program.version_id, UNSETTLED)
-        with database.write() as connection:
-            back = update(message).where(mine, again, expired)
-            back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
-            counts["queued"] += connection.execute(back).rowcount
-            lost = update(message).where(mine, message.c.state == "dispatching", expired)
-            lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
-            doubtful: dict[str, list[Settled]] = {}
-            rows = lost.returning(message.c.id, message.c.fence, message.c.step)
-            for message_id, fence, step_id in connection.execute(rows):
-                doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))
-            for step_id, settled in sorted(doubtful.items()):
-                counts["in_doubt"] += len(settled)
-                record(connection, program, step_id, settled, now, "recovery")
-    return counts
+    mine = and_(message.c.version_id == program.version_id, UNSETTLED)
+    with database.write() as connection:
+        back = update(message).where(mine, again, expired)
+        back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
+        queued = connection.execute(back).rowcount
+        lost = update(message).where(mine, message.c.state == "dispatching", expired)
+        lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
+        doubtful: dict[str, list[Settled]] = {}
+        rows = lost.returning(message.c.id, message.c.fence, message.c.step)
+        for message_id, fence, step_id in connection.execute(rows):
+            doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))
+        for step_id, settled in sorted(doubtful.items()):
+            record(connection, program, step_id, settled, now, "recovery")
+    counts["queued"] += queued
+    counts["in_doubt"] += sum(map(len, doubtful.values()))
+
+
+def _repeat(connection: Connection, now: datetime) -> int:
+    silent = and_(
+        IN_DOUBT,
+        message.c.settled_at <= literal(now - SILENT, Instant()),
+        message.c.topic == TRANSACTIONAL,
+        message.c.doubts == 1,
+    )
+    return connection.execute(_back_to_the_queue(now).where(silent)).rowcount
+
+
+def _back_to_the_queue(now: datetime) -> Update:
+    return update(message).values(state="queued", due_at=literal(now, Instant()), settled_at=None, attempts=0)
+
+
+def heard_of(connection: Connection, ids: Collection[int]) -> None:
+    """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
+    doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
+    sent = update(message).where(message.c.id.in_(ids), doubted)
+    connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+
+
+def resolve(
+    connection: Connection, message_id: int, outcome: Literal["sent", "not_sent", "again"], why: str, now: datetime
+) -> bool:
+    """A person decides of a message in doubt: it was sent, it wasn't, or it is to be sent once more. False when it is
+    not in doubt (any more)."""
+    doubted = and_(message.c.id == message_id, IN_DOUBT)
+    if outcome == "again":
+        return connection.execute(_back_to_the_queue(now).where(doubted).values(reason=why)).rowcount == 1
+    state = "accepted" if outcome == "sent" else "refused"
+    return connection.execute(update(message).where(doubted).values(state=state, reason=why)).rowcount == 1

@@ -8,9 +8,11 @@ is already done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from engine.cohort.program import Program
@@ -26,6 +28,7 @@ from engine.runtime.customers import People, strangers
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
+from engine.runtime.pausing import ALL, pauses
 from engine.runtime.post import Post
 from engine.runtime.recovery import recover_all
 from engine.runtime.tick import Ticked, refresh, tick
@@ -156,7 +159,8 @@ class Runtime:
         programs = self.programs()
         with self.database.read() as connection:
             running = [program for program in programs.values() if program.state != versions.STOPPED]
-            found = advance.steps_with_work(connection, running, self.clock.now())
+            now = self.clock.now()
+            found = advance.steps_with_work(connection, running, now, self._held(connection, now))
         return [
             Work(program.name, program.number, version_id, program.graph, tuple(found[version_id]))
             for version_id, program in programs.items()
@@ -169,7 +173,23 @@ class Runtime:
         if program is None:
             return []
         with self.database.read() as connection:
-            return advance.steps_with_work(connection, [program], self.clock.now()).get(version_id, [])
+            now = self.clock.now()
+            held = self._held(connection, now)
+            return advance.steps_with_work(connection, [program], now, held).get(version_id, [])
+
+    def _held(self, connection: Connection, now: datetime) -> Callable[[Program, str], bool]:
+        """Whether the messages of a step can't leave now: paused, or no provider of theirs takes any."""
+        silent, paused = self.post.breakers.open(now), pauses(connection)
+        if not silent and not paused:
+            return lambda program, step_id: False
+
+        def held(program: Program, step_id: str) -> bool:
+            step = program.graph.nodes[step_id].step
+            if ALL in paused or program.name in paused or not isinstance(step, Step):
+                return True
+            return all(self.post.silent(channel, now) for channel in step.channels())
+
+        return held
 
     def move(self, version_id: int, step_id: str, pass_id: str, shard: Shard = WHOLE) -> StepReport:
         """Move the cohort of one step and deliver its messages."""
@@ -190,12 +210,15 @@ class Runtime:
             work = self.work()
             if not work:
                 return reports
+            before = len(reports)
             for one in work:
                 due = set(one.steps)
                 for step_id in one.graph.nodes:
                     if step_id in due:
                         reports.append(self.move(one.version_id, step_id, pass_id))
                         due = set(self.steps_with_work(one.version_id))  # who is ahead in the order comes in this pass
+            if not any(report.did_something() for report in reports[before:]):
+                return reports  # what is left can't leave now
         raise RuntimeError(f"no rest after {PASSES} passes: {[(one.journey, one.steps) for one in work]}")
 
     def recover(self, *, alone: bool = False) -> dict[str, int]:

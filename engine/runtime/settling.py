@@ -67,6 +67,7 @@ def record(
             provider_id=settling.c.provider_id,
             settled_at=now,
             lease_until=None,
+            doubts=message.c.doubts + case((settling.c.state == "in_doubt", 1), else_=0),
         )
     )
     settle(connection, program, step_id, now, pass_id)

@@ -26,6 +26,9 @@ class Notify(Step):
     sends = True
     notify: Notice
 
+    def channels(self) -> frozenset[str]:
+        return frozenset({TEAM})
+
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         cohort.enqueue(
             DONE,

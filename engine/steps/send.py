@@ -56,6 +56,9 @@ class Send(Step):
         """The templates by route."""
         return {PRIMARY: self.send} | ({FALLBACK: self.fallback} if self.fallback else {})
 
+    def channels(self) -> frozenset[str]:
+        return frozenset(template.split("/")[0] for template in self.templates().values())
+
     def judge(self, node: Node, scope: Scope) -> Judgement:
         when = None if self.when is None else scope.condition(self.when)
         topic = scope.program.topic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, literal_column, text
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from engine.store.types import Instant, id_type, json_type, text_type
@@ -350,7 +350,8 @@ class GoalReached(SQLModel, table=True):
 class Message(SQLModel, table=True):
     """One message to one customer. `state`: queued, claimed, dispatching, accepted, refused, stopped, in_doubt.
 
-    Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback.
+    Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback. `doubts`:
+    how often nobody could say whether it was sent.
     """
 
     id: int | None = _id()
@@ -371,6 +372,7 @@ class Message(SQLModel, table=True):
     lease_until: datetime | None = _at(null=True)
     fence: int = 0
     attempts: int = 0
+    doubts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     provider_id: str | None = _text(null=True)
 
     __table_args__ = (
@@ -383,6 +385,12 @@ class Message(SQLModel, table=True):
             "due_at",
             sqlite_where=text("state IN ('queued', 'claimed', 'dispatching')"),
             postgresql_where=text("state IN ('queued', 'claimed', 'dispatching')"),
+        ),
+        Index(
+            "ix_message_in_doubt",
+            "settled_at",
+            sqlite_where=text("state = 'in_doubt'"),
+            postgresql_where=text("state = 'in_doubt'"),
         ),
     )
 
@@ -503,6 +511,9 @@ mark = _table(Mark)
 
 IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 """Still in the journey. Written as a constant, not a parameter: only so does a partial index serve it."""
+
+IN_DOUBT = message.c.state == literal_column("'in_doubt'")
+"""A message nobody can say of whether it was sent, in the words of its partial index."""
 
 UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
 """A message that has not been settled, in the words of its partial index."""

@@ -1,0 +1,102 @@
+"""Messages in doubt: marketing is never repeated, a transactional one once; the provider's word or a person settles it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from engine.channels.base import Accepted, InDoubt
+from engine.language.content import load
+from engine.runtime.feedback import Feedback, take
+from engine.runtime.recovery import resolve
+from engine.store.database import Database
+from engine.store.tables import message
+from tests.engine.shop import MAIL, Shop
+
+MARKETING = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/plain\n  - wait: 9d\n"}
+ADDRESS = "amina@shop.example"
+
+
+def doubtful(tmp_path: Path, database: Database, topic: str) -> Shop:
+    """Amina's message is in doubt."""
+    shop = Shop.of(tmp_path, database, {}, publish=False)
+    (tmp_path / "workflows/hi.yaml").write_text(f"journey: hi\ntopic: {topic}\n{MARKETING['hi']}")
+    (tmp_path / "templates/email/plain.mjml").write_text(re.sub("<a .*</a>", "", MAIL))
+    shop.runtime.renew(load(tmp_path, shop.runtime.registry), shop.runtime.post)
+    shop.runtime.publish()
+    shop.sink.answers[ADDRESS] = InDoubt("timeout")
+    shop.happens("amina", "purchase")
+    shop.settle()
+    assert shop.rows("SELECT state, reason, doubts FROM message") == [("in_doubt", "timeout", 1)]
+    return shop
+
+
+def passes(shop: Shop, **length: float) -> None:
+    shop.clock.advance_to(shop.clock.now() + timedelta(**length))
+    shop.runtime.recover()
+    shop.settle()
+
+
+def test_a_marketing_message_in_doubt_is_never_sent_again(database: Database, tmp_path: Path) -> None:
+    shop = doubtful(tmp_path, database, "offers")
+    for _ in range(3):
+        passes(shop, days=1)
+    assert len(shop.sink.sent) == 1
+
+
+def test_a_transactional_message_in_doubt_is_sent_once_more_ten_minutes_later(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = doubtful(tmp_path, database, "transactional")
+    passes(shop, minutes=9)
+    assert len(shop.sink.sent) == 1
+    passes(shop, minutes=1)
+    assert len(shop.sink.to(ADDRESS)) == 2 and len(set(shop.sink.to(ADDRESS))) == 1
+    for _ in range(3):
+        passes(shop, days=1)
+    assert len(shop.sink.sent) == 2
+    assert shop.rows("SELECT state, doubts FROM message") == [("in_doubt", 2)]
+
+
+def test_a_repeat_that_the_provider_takes_is_accepted_and_the_customer_has_gone_on_once(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = doubtful(tmp_path, database, "transactional")
+    stood = shop.decisions("amina")
+    shop.sink.answers[ADDRESS] = Accepted("second")
+    passes(shop, minutes=10)
+    assert shop.rows("SELECT state, provider_id FROM message") == [("accepted", "second")]
+    assert shop.decisions("amina") == stood
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the repeat", "while the repeat is queued"])
+def test_what_the_provider_says_of_a_message_ends_the_doubt(database: Database, tmp_path: Path, late: bool) -> None:
+    shop = doubtful(tmp_path, database, "transactional")
+    if late:
+        shop.clock.advance_to(shop.clock.now() + timedelta(minutes=10))
+        assert shop.runtime.recover() == {"queued": 1, "in_doubt": 0}
+    with database.write() as connection:
+        take(connection, [Feedback(shop.sink.sent[0].ref, "delivered", shop.clock.now())], shop.clock.now())
+    passes(shop, days=1)
+    assert len(shop.sink.sent) == 1
+    assert shop.rows("SELECT state, reason FROM message") == [("accepted", "the provider spoke of it")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "sent"), [("sent", "accepted", 1), ("not_sent", "refused", 1), ("again", "accepted", 2)]
+)
+def test_a_person_settles_a_doubt(database: Database, tmp_path: Path, outcome: str, state: str, sent: int) -> None:
+    shop = doubtful(tmp_path, database, "offers")
+    shop.sink.answers[ADDRESS] = Accepted("second")
+    with database.write() as connection:
+        one = connection.scalar(select(message.c.id))
+        assert one is not None
+        assert resolve(connection, one, outcome, "asked their support", shop.clock.now())  # type: ignore[arg-type]
+        assert not resolve(connection, one, "sent", "again", shop.clock.now())
+    passes(shop, days=1)
+    assert len(shop.sink.sent) == sent
+    assert shop.rows("SELECT state FROM message") == [(state,)]
