@@ -113,6 +113,7 @@ class Service:
     def run(self) -> None:
         """Start everything, serve, and stop everything in the opposite order."""
         quiet(os.environ)
+        since = self.runtime.awake(starting=True)
         self.runtime.recover(alone=self._sole)
         with ExitStack() as stack:
             api_url = self._start_prefect(stack)
@@ -123,12 +124,16 @@ class Service:
             scheduler = _scheduler()
             scheduler.add_job(self.tick, "interval", seconds=TICK)
             scheduler.add_job(self.runtime.recover, "interval", seconds=RECOVER)
+            scheduler.add_job(self.runtime.awake, "interval", seconds=RECOVER)
             self.app.sightings.remember(self.app.database, self.app.content.project.events)
             scheduler.add_job(self.count, "interval", seconds=EVERY.total_seconds())
             stack.callback(self.count)
             scheduler.start()
             stack.callback(scheduler.shutdown)
             self._greet()
+            if since is not None:
+                self.say(f"Nothing is sent: nobody was at work on this database since {since:%Y-%m-%d %H:%M} UTC.")
+                self.say("If it is a restored backup, look before you go on: karibu messages; then karibu resume")
             site = Site(lambda: self.app, self.intake, self.report, self.healthy)
             asyncio.run(_serve(build(site), self._sock))
             self.say("stopping: what has begun is finished first")

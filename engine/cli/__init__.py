@@ -17,6 +17,7 @@ from engine.cli import (  # noqa: F401  each adds its commands
     keys,
     previewing,
     running,
+    sending,
     testing,
 )
 from engine.cli.shell import Shell, app

@@ -56,10 +56,15 @@ def status(
         chosen = [one for one in found.journeys if journey in (None, one.journey)]
     if as_json:
         told = {"customers": found.customers, "events": found.events, "hooks_kept": dict(found.kept)}
+        told["paused"] = {name or "all": asdict(one) for name, one in found.paused.items()}
         told["journeys"] = [asdict(one) for one in chosen]
         say_json(told | {"wrong_types": hearing.plain(wrong)})
         return
     say(f"{counted(found.customers, 'customer')}, {counted(found.events, 'event')}\n")
+    for name, one in found.paused.items():
+        why = f" ({one.why})" if one.why else ""
+        of = name or "all journeys"
+        say(f"Nothing of {of} is sent since {words.time(one.since)}{why}: karibu resume {name}".rstrip() + "\n")
     head = ("journey", "version", "state", "inside", "entered", "held out", "sent", "not sent", "goals", "value")
     rows = [head, *(_row(one, words) for one in chosen)]
     say(columns(rows, right=(1, 3, 4, 5, 6, 7, 8, 9)))

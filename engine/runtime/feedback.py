@@ -17,9 +17,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, select, tuple_
 
 from engine.cohort.gate import ADDRESS
+from engine.runtime.doubts import heard_of
 from engine.runtime.identity import known
 from engine.runtime.profile import Consented, Profile, Writer
-from engine.runtime.recovery import heard_of
+from engine.runtime.references import parsed
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, insert_ignore, insert_touched
 from engine.store.tables import customer, message, message_event, suppression
@@ -28,8 +29,6 @@ Kind = Literal["delivered", "opened", "clicked", "bounced", "replied", "complain
 
 STOP_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
 """Answers to an SMS that end all of them, as the carriers' rules want it."""
-
-_REFERENCE = re.compile(r"([0-9]{1,18})-([0-9]{1,9})(?:-([a-z]+))?")
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,11 @@ def _messages(connection: Connection, batch: Sequence[Feedback]) -> dict[str, _A
     """The messages these references name. Somebody else's reference, or a forged one, names none."""
     wanted = {}
     for one in batch:
-        parsed = _REFERENCE.fullmatch(one.ref)
-        if parsed is not None:
-            wanted[int(parsed[1]), int(parsed[2]), parsed[3] or "primary"] = one.ref
+        if (key := parsed(one.ref)) is not None:
+            wanted[key] = one.ref
     if not wanted:
         return {}
-    key = tuple_(message.c.enrolment_id, message.c.visit, message.c.route)
+    names = tuple_(message.c.enrolment_id, message.c.visit, message.c.route)
     rows = connection.execute(
         select(
             message.c.id,
@@ -122,7 +120,7 @@ def _messages(connection: Connection, batch: Sequence[Feedback]) -> dict[str, _A
             _address_hash().label("address_hash"),
         )
         .select_from(message.join(customer, customer.c.id == message.c.customer_id))
-        .where(key.in_(sorted(wanted)))
+        .where(names.in_(sorted(wanted)))
     )
     return {
         wanted[row.enrolment_id, row.visit, row.route]: _About(

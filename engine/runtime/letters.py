@@ -17,6 +17,7 @@ from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import BrokenTemplate, Rendered
+from engine.runtime.references import reference
 from engine.runtime.values import computed, customer_values, event_values
 from engine.steps.notify import Notify
 from engine.steps.send import Send
@@ -171,11 +172,6 @@ def stops(
 
 def _shown(renderer: Renderer, locale: str | None, zone: str | None, value: Any) -> str:
     return renderer.shown(value, locale, zone)
-
-
-def reference(enrolment_id: int, visit: int, route: str) -> str:
-    """The message's id outside: the same for the same message in any rerun, and nothing of the customer's."""
-    return f"{enrolment_id}-{visit}" + ("" if route == "primary" else f"-{route}")
 
 
 def notice(letter: Letter) -> Rendered:

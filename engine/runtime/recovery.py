@@ -1,31 +1,22 @@
-"""Taking up what a crash left of messages, and what becomes of those in doubt.
-
-A message in doubt may have been sent. The provider's own word settles it (`heard_of`), or a person's (`resolve`). If
-both are silent, a marketing message stays in doubt for ever: it goes out at most once. A transactional one, which its
-reader waits for, is sent once more.
-"""
+"""Taking up what a crash left of messages."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
-from typing import Literal
+from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection, Update, and_, literal, or_, true, update
+from sqlalchemy import and_, literal, or_, true, update
 
 from engine.cohort.program import Program
-from engine.language.vocabulary import TRANSACTIONAL
+from engine.runtime import doubts
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
 from engine.store.database import Database
-from engine.store.tables import IN_DOUBT, UNSETTLED, message
+from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
 
 log = logging.getLogger("karibu.delivery")
-
-SILENT = timedelta(minutes=10)
-"""So long the provider may stay silent about a transactional message before it is sent once more."""
 
 
 def recover_all(
@@ -43,7 +34,7 @@ def recover_all(
         except Exception as error:  # one journey's fault costs the others nothing
             log.error("messages of %s can't be taken up: %s", program.name, type(error).__name__)
     with database.write() as connection:
-        counts["queued"] += _repeat(connection, now)
+        counts["queued"] += doubts.repeat(connection, now)
     return counts
 
 
@@ -68,36 +59,3 @@ def _take_up(
             record(connection, program, step_id, settled, now, "recovery")
     counts["queued"] += queued
     counts["in_doubt"] += sum(map(len, doubtful.values()))
-
-
-def _repeat(connection: Connection, now: datetime) -> int:
-    silent = and_(
-        IN_DOUBT,
-        message.c.settled_at <= literal(now - SILENT, Instant()),
-        message.c.topic == TRANSACTIONAL,
-        message.c.doubts == 1,
-    )
-    return connection.execute(_back_to_the_queue(now).where(silent)).rowcount
-
-
-def _back_to_the_queue(now: datetime) -> Update:
-    return update(message).values(state="queued", due_at=literal(now, Instant()), settled_at=None, attempts=0)
-
-
-def heard_of(connection: Connection, ids: Collection[int]) -> None:
-    """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
-    doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
-    sent = update(message).where(message.c.id.in_(ids), doubted)
-    connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
-
-
-def resolve(
-    connection: Connection, message_id: int, outcome: Literal["sent", "not_sent", "again"], why: str, now: datetime
-) -> bool:
-    """A person decides of a message in doubt: it was sent, it wasn't, or it is to be sent once more. False when it is
-    not in doubt (any more)."""
-    doubted = and_(message.c.id == message_id, IN_DOUBT)
-    if outcome == "again":
-        return connection.execute(_back_to_the_queue(now).where(doubted).values(reason=why)).rowcount == 1
-    state = "accepted" if outcome == "sent" else "refused"
-    return connection.execute(update(message).where(doubted).values(state=state, reason=why)).rowcount == 1

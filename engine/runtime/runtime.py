@@ -25,6 +25,7 @@ from engine.runtime import advance, delivery, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
+from engine.runtime.fence import alive, fence
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
@@ -220,6 +221,16 @@ class Runtime:
             if not any(report.did_something() for report in reports[before:]):
                 return reports  # what is left can't leave now
         raise RuntimeError(f"no rest after {PASSES} passes: {[(one.journey, one.steps) for one in work]}")
+
+    def awake(self, *, starting: bool = False) -> datetime | None:
+        """Write down that an engine is at work. When one starts where nobody was for long, nothing is sent until a
+        person has looked: since when nobody was. Channels that overwrite their own messages need no such care."""
+        now = self.clock.now()
+        careless = all(getattr(channel, "idempotent", False) for channel in self.post.channels.values())
+        with self.database.write() as connection:
+            since = fence(connection, now) if starting and not careless else None
+            alive(connection, now)
+        return since
 
     def recover(self, *, alone: bool = False) -> dict[str, int]:
         """Take up what a crash left of messages. `alone`: this is the only engine, so every claim is its dead

@@ -33,9 +33,9 @@ from engine.runtime.clock import VirtualClock
 from engine.runtime.door import Door, Problems
 from engine.runtime.entry import enter
 from engine.runtime.ingest import Incoming
-from engine.runtime.letters import reference
 from engine.runtime.post import Post
 from engine.runtime.profile import Writer
+from engine.runtime.references import reference
 from engine.runtime.runtime import Runtime
 from engine.runtime.story import Told
 from engine.runtime.witness import Witness

@@ -19,6 +19,7 @@ from engine.language.registry import Registry
 from engine.runtime import kept
 from engine.runtime.explain import goal_kind
 from engine.runtime.outlived import outlived
+from engine.runtime.pausing import Pause, pauses
 from engine.runtime.versions import LIVE, STOPPED, digest
 from engine.segments.membership import segments_of, whole_because
 from engine.store.local_time import loaded_zones
@@ -76,12 +77,14 @@ class JourneyStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole project. `kept`: webhooks that are no events, by source."""
+    """The whole project. `kept`: webhooks that are no events, by source. `paused`: of which journeys (ALL: of all)
+    nothing is sent."""
 
     customers: int
     events: int
     journeys: tuple[JourneyStatus, ...]
     kept: Mapping[str, int] = field(default_factory=dict)
+    paused: Mapping[str, Pause] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ def status(
         connection.scalar(select(func.count()).select_from(event)) or 0,
         tuple(found),
         kept.counts(connection),
+        pauses(connection),
     )
 
 

@@ -7,21 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from engine.channels.base import Accepted, InDoubt
 from engine.language.content import load
+from engine.runtime.doubts import Outcome, resolve
 from engine.runtime.feedback import Feedback, take
-from engine.runtime.recovery import resolve
+from engine.runtime.outbox import doubtful, latest
 from engine.store.database import Database
-from engine.store.tables import message
 from tests.engine.shop import MAIL, Shop
 
 MARKETING = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/plain\n  - wait: 9d\n"}
 ADDRESS = "amina@shop.example"
 
 
-def doubtful(tmp_path: Path, database: Database, topic: str) -> Shop:
+def in_doubt(tmp_path: Path, database: Database, topic: str) -> Shop:
     """Amina's message is in doubt."""
     shop = Shop.of(tmp_path, database, {}, publish=False)
     (tmp_path / "workflows/hi.yaml").write_text(f"journey: hi\ntopic: {topic}\n{MARKETING['hi']}")
@@ -42,7 +41,7 @@ def passes(shop: Shop, **length: float) -> None:
 
 
 def test_a_marketing_message_in_doubt_is_never_sent_again(database: Database, tmp_path: Path) -> None:
-    shop = doubtful(tmp_path, database, "offers")
+    shop = in_doubt(tmp_path, database, "offers")
     for _ in range(3):
         passes(shop, days=1)
     assert len(shop.sink.sent) == 1
@@ -51,7 +50,7 @@ def test_a_marketing_message_in_doubt_is_never_sent_again(database: Database, tm
 def test_a_transactional_message_in_doubt_is_sent_once_more_ten_minutes_later(
     database: Database, tmp_path: Path
 ) -> None:
-    shop = doubtful(tmp_path, database, "transactional")
+    shop = in_doubt(tmp_path, database, "transactional")
     passes(shop, minutes=9)
     assert len(shop.sink.sent) == 1
     passes(shop, minutes=1)
@@ -65,7 +64,7 @@ def test_a_transactional_message_in_doubt_is_sent_once_more_ten_minutes_later(
 def test_a_repeat_that_the_provider_takes_is_accepted_and_the_customer_has_gone_on_once(
     database: Database, tmp_path: Path
 ) -> None:
-    shop = doubtful(tmp_path, database, "transactional")
+    shop = in_doubt(tmp_path, database, "transactional")
     stood = shop.decisions("amina")
     shop.sink.answers[ADDRESS] = Accepted("second")
     passes(shop, minutes=10)
@@ -75,7 +74,7 @@ def test_a_repeat_that_the_provider_takes_is_accepted_and_the_customer_has_gone_
 
 @pytest.mark.parametrize("late", [False, True], ids=["before the repeat", "while the repeat is queued"])
 def test_what_the_provider_says_of_a_message_ends_the_doubt(database: Database, tmp_path: Path, late: bool) -> None:
-    shop = doubtful(tmp_path, database, "transactional")
+    shop = in_doubt(tmp_path, database, "transactional")
     if late:
         shop.clock.advance_to(shop.clock.now() + timedelta(minutes=10))
         assert shop.runtime.recover() == {"queued": 1, "in_doubt": 0}
@@ -87,16 +86,18 @@ def test_what_the_provider_says_of_a_message_ends_the_doubt(database: Database, 
 
 
 @pytest.mark.parametrize(
-    ("outcome", "state", "sent"), [("sent", "accepted", 1), ("not_sent", "refused", 1), ("again", "accepted", 2)]
+    ("outcome", "state", "sent"), [("sent", "accepted", 1), ("not-sent", "refused", 1), ("again", "accepted", 2)]
 )
-def test_a_person_settles_a_doubt(database: Database, tmp_path: Path, outcome: str, state: str, sent: int) -> None:
-    shop = doubtful(tmp_path, database, "offers")
+def test_a_person_settles_a_doubt(database: Database, tmp_path: Path, outcome: Outcome, state: str, sent: int) -> None:
+    shop = in_doubt(tmp_path, database, "offers")
     shop.sink.answers[ADDRESS] = Accepted("second")
     with database.write() as connection:
-        one = connection.scalar(select(message.c.id))
-        assert one is not None
-        assert resolve(connection, one, outcome, "asked their support", shop.clock.now())  # type: ignore[arg-type]
-        assert not resolve(connection, one, "sent", "again", shop.clock.now())
+        (one,) = latest(connection, 10, in_doubt=True)
+        assert (one.customer, one.journey, one.reason, one.repeats) == ("amina", "hi", "timeout", False)
+        assert latest(connection, 10) == [one] and doubtful(connection) == 1
+        assert not resolve(connection, "nobody's", outcome, "", shop.clock.now())
+        assert resolve(connection, one.ref, outcome, "asked their support", shop.clock.now())
+        assert not resolve(connection, one.ref, "sent", "again", shop.clock.now())
     passes(shop, days=1)
     assert len(shop.sink.sent) == sent
     assert shop.rows("SELECT state FROM message") == [(state,)]

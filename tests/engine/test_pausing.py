@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,34 @@ def test_a_pause_while_messages_are_rendered_counts(database: Database, tmp_path
     shop.runtime.post = replace(shop.runtime.post, unsubscribe=real)
     shop.settle()
     assert len(shop.sink.sent) == 1
+
+
+def test_an_old_database_sends_nothing_until_a_person_has_looked(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    assert shop.runtime.awake(starting=True) is None  # a new one
+    shop.happens("amina", "purchase")
+    shop.settle()
+    shop.runtime.awake()
+    last = shop.clock.now()
+    shop.clock.advance_to(last + timedelta(minutes=59))
+    assert shop.runtime.awake(starting=True) is None  # a short stop
+    shop.clock.advance_to(last + timedelta(days=2))
+    assert shop.beside(database).runtime.awake(starting=True) == last + timedelta(minutes=59)
+    shop.settle()
+    assert len(shop.sink.sent) == 1
+    with database.read() as connection:
+        assert pauses(connection)[ALL].why.startswith("nobody was at work here since 2026-03-02 06:59 UTC")
+    assert shop.runtime.awake(starting=True) is None  # it has been looked at the clock, and stays paused
+    shop.settle()
+    assert len(shop.sink.sent) == 1
+    with database.write() as connection:
+        resume(connection, ALL)
+    shop.settle()
+    assert len(shop.sink.sent) == 2
+
+
+def test_an_old_database_with_nothing_to_send_needs_no_look(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.runtime.awake()
+    shop.clock.advance_to(shop.clock.now() + timedelta(days=2))
+    assert shop.runtime.awake(starting=True) is None

@@ -1,0 +1,158 @@
+"""Commands about messages on their way: pause, resume, messages, resolve."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from engine.cli.shell import (
+    ASK,
+    RUN,
+    Json,
+    Root,
+    Told,
+    columns,
+    command,
+    counted,
+    known,
+    opened,
+    readable,
+    say,
+    say_json,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+Journey = Annotated[str | None, typer.Argument(metavar="JOURNEY", help="Only this one. [default: all]")]
+
+
+@command(RUN, "karibu pause", 'karibu pause win-back --why "the price is wrong"')
+def pause(
+    ctx: typer.Context,
+    journey: Journey = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="For whoever wonders.")] = "",
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Send nothing from now on, of one journey or of all.
+
+    It counts at once, for every service on the database. Events are taken and customers go on, to their next message
+    at most; when the pause ends, every message passes the send gate again."""
+    with opened(ctx, root) as app:
+        from engine.runtime import pausing
+
+        # Not a word of the content is needed: this must work whatever is wrong with the files.
+        with app.database.write() as connection:
+            chosen = _chosen(connection, journey)
+            done = pausing.pause(connection, chosen, app.clock.now(), why)
+    if as_json:
+        say_json({"journey": journey, "paused": True, "changed": done})
+        return
+    of = journey or "all journeys"
+    say(f"Nothing of {of} is sent any more." if done else f"{of}: paused already.")
+    say(f"karibu resume{f' {journey}' if journey else ''} ends it.")
+
+
+@command(RUN, "karibu resume", "karibu resume win-back")
+def resume(ctx: typer.Context, journey: Journey = None, root: Root = None, as_json: Json = False) -> None:
+    """End a pause.
+
+    What has waited is sent, unless the send gate says otherwise by now."""
+    with opened(ctx, root) as app:
+        from engine.runtime import pausing
+
+        with app.database.write() as connection:
+            done = pausing.resume(connection, _chosen(connection, journey))
+            left = sorted(pausing.pauses(connection))
+    if as_json:
+        say_json({"journey": journey, "paused": False, "changed": done, "still_paused": left})
+        return
+    of = journey or "all journeys"
+    say(f"{of}: messages are sent again." if done else f"{of}: not paused.")
+    for one in left:
+        say(f"Still paused: {one or 'all journeys'} (karibu resume{f' {one}' if one else ''})")
+
+
+def _chosen(connection: Connection, journey: str | None) -> str:
+    from engine.runtime import byhand, pausing
+
+    if journey is None:
+        return pausing.ALL
+    known(journey, byhand.published(connection), "published journey", "karibu status shows which there are")
+    return journey
+
+
+@command(ASK, "karibu messages", "karibu messages --in-doubt --limit 500 --json")
+def messages(
+    ctx: typer.Context,
+    in_doubt: Annotated[bool, typer.Option("--in-doubt", help="Those of which nobody knows if they went.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N.")] = 50,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest messages, and what became of them.
+
+    One is in doubt when the provider was silent, or broke off, while it was handed over. The provider's webhook ends a
+    doubt, and so does `karibu resolve`. A marketing message in doubt is never sent again by itself."""
+    with opened(ctx, root) as app:
+        from engine.cli.asking import _words
+        from engine.runtime import outbox
+
+        words = _words(readable(app))
+        with app.database.read() as connection:
+            found = outbox.latest(connection, limit, in_doubt=in_doubt)
+            count = outbox.doubtful(connection)
+    if as_json:
+        say_json({"in_doubt": count, "messages": [asdict(one) for one in found]})
+        return
+    if not found:
+        say("No message is in doubt." if in_doubt else "There are no messages yet.")
+        return
+    head = ("message", "journey", "step", "customer", "channel", "state", "at", "why")
+    rows = [
+        (
+            one.ref,
+            one.journey,
+            one.step,
+            one.customer,
+            one.channel,
+            one.state.replace("_", " "),
+            words.time(one.at),
+            one.reason or "",
+        )
+        for one in found
+    ]
+    say(columns([head, *rows]))
+    if count:
+        say(f"\n{counted(count, 'message')} in doubt. Look at the provider's page, then say what you found:")
+        say("karibu resolve MESSAGE sent|not-sent|again --why TEXT")
+    if again := sum(one.repeats for one in found):
+        say(f"{again:,} of these, transactional, will be sent once more if the provider stays silent.")
+
+
+@command(RUN, 'karibu resolve 4711-2 sent --why "their log has it"')
+def resolve(
+    ctx: typer.Context,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id, as karibu messages shows it.")],
+    outcome: Annotated[
+        Literal["sent", "not-sent", "again"],
+        typer.Argument(metavar="OUTCOME", help="sent, not-sent or again (send it once more)."),
+    ],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="How you know; kept with the message.")],
+    root: Root = None,
+) -> None:
+    """Settle a message in doubt.
+
+    Its customer has gone on when the doubt arose; this changes what is told of the message, and with `again` sends it
+    once more, unless the send gate says otherwise by now."""
+    with opened(ctx, root) as app:
+        from engine.runtime import doubts
+
+        with app.database.write() as connection:
+            if not doubts.resolve(connection, message, outcome, why, app.clock.now()):
+                raise Told(f'no message "{message}" is in doubt', "karibu messages --in-doubt lists them")
+    done = {"sent": "was sent", "not-sent": "was not sent", "again": "is sent once more"}[outcome]
+    say(f"{message} {done}.")

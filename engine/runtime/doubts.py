@@ -1,0 +1,60 @@
+"""Messages in doubt: nobody can say whether the provider took them.
+
+The provider's own word settles it (`heard_of`), or a person's (`resolve`). If both are silent, a marketing message
+stays in doubt for ever: it goes out at most once. A transactional one, which its reader waits for, is sent once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection, Update, and_, literal, or_, update
+
+from engine.cohort.gate import TEAM
+from engine.language.vocabulary import TRANSACTIONAL
+from engine.runtime.references import parsed
+from engine.store.tables import IN_DOUBT, message
+from engine.store.types import Instant
+
+SILENT = timedelta(minutes=10)
+"""So long the provider may stay silent about a transactional message before it is sent once more."""
+
+Outcome = Literal["sent", "not-sent", "again"]
+
+
+REPEATS = and_(IN_DOUBT, message.c.topic == TRANSACTIONAL, message.c.doubts == 1, message.c.channel != TEAM)
+"""What will be sent once more when the provider stays silent."""
+
+
+def repeat(connection: Connection, now: datetime) -> int:
+    """Queue the transactional messages once more whose provider has been silent for long enough. How many."""
+    silent = message.c.settled_at <= literal(now - SILENT, Instant())
+    return connection.execute(_to_the_queue(now).where(REPEATS, silent)).rowcount
+
+
+def heard_of(connection: Connection, ids: Collection[int]) -> None:
+    """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
+    doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
+    sent = update(message).where(message.c.id.in_(ids), doubted)
+    connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+
+
+def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: datetime) -> bool:
+    """A person decides of a message in doubt: it was sent, it wasn't, or it is to be sent once more. False when there
+    is no such message in doubt (any more)."""
+    if (key := parsed(ref)) is None:
+        return False
+    enrolment_id, visit, route = key
+    mine = (message.c.enrolment_id == enrolment_id, message.c.visit == visit, message.c.route == route)
+    if outcome == "again":
+        change = _to_the_queue(now)
+    else:
+        change = update(message).values(state="accepted" if outcome == "sent" else "refused")
+    return connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+
+
+def _to_the_queue(now: datetime) -> Update:
+    due = literal(now, Instant())
+    return update(message).values(state="queued", due_at=due, settled_at=None, attempts=0)
