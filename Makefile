@@ -2,6 +2,7 @@
 # make test    lint, types, layers and every test: what CI runs
 # make lint    the first three of them
 # make bench-cohort, bench-segment, bench-flow, bench-ingest    measure; the last line printed is one JSON object
+# make crash N=300    kills engines while they send, and counts what the provider got
 # make docs    writes docs/reference.md anew from the code
 # make lock    writes the lock files anew from pyproject.toml
 
@@ -59,6 +60,11 @@ pytest: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# kill -9 at every boundary: `make crash N=10000`.
+.PHONY: crash
+crash: $(DEV)
+	@$(BIN)/python -m tests.crash.kills $(or $(N),300) $(SEED)
 
 bench-%: $(DEV)
 	@$(BIN)/python -m bench.$* $(ARGS)

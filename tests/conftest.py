@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,9 @@ class Postgres:
         engine.dispose()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The server, one for each test process."""
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server in a directory of its own."""
     directory = Path(
         tempfile.mkdtemp(prefix="karibu-pg-")
     )  # not pytest's own: the server's user must be able to enter it
@@ -107,6 +108,13 @@ def postgres() -> Iterator[Postgres]:
     yield server
     server.stop()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server, one for each test process."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,10 +66,10 @@ class FakeSendGrid:
         return [json.loads(line) for line in self.ledger.read_text().splitlines()]
 
 
-@pytest.fixture
-def sendgrid(tmp_path: Path) -> Iterator[FakeSendGrid]:
-    """The fake SendGrid, in a process of its own."""
-    ledger = tmp_path / "sendgrid.jsonl"
+@contextmanager
+def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
+    """The fake SendGrid, in a process of its own, with its ledger in a folder."""
+    ledger = folder / "sendgrid.jsonl"
     script = Path(__file__).parent / "fake_sendgrid.py"
     process = subprocess.Popen([sys.executable, str(script), str(ledger)], stdout=subprocess.PIPE, text=True)
     try:
@@ -79,3 +80,9 @@ def sendgrid(tmp_path: Path) -> Iterator[FakeSendGrid]:
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@pytest.fixture
+def sendgrid(tmp_path: Path) -> Iterator[FakeSendGrid]:
+    with fake_sendgrid(tmp_path) as running:
+        yield running

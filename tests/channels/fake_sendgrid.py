@@ -17,11 +17,13 @@ import struct
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 LEDGER = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 LOCK = threading.Lock()
+NUMBERS = count(1)
 
 
 def fault(mail: Any) -> str | None:
@@ -86,12 +88,11 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer(202, None, {"X-Message-Id": f"sg-{number}"})
 
     def _take(self, mail: Any) -> int:
-        with LOCK, LEDGER.open("a+") as ledger:
+        with LOCK, LEDGER.open("a") as ledger:
             ledger.write(json.dumps(mail) + "\n")
             ledger.flush()
             os.fsync(ledger.fileno())
-            ledger.seek(0)
-            return sum(1 for _ in ledger)
+            return next(NUMBERS)
 
     def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -112,8 +113,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client that was killed while it was answered is what this is for."""
+
+
 if __name__ == "__main__":
     LEDGER.touch()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
