@@ -176,30 +176,32 @@ def move_step(
     if shard.of > 1:
         who = and_(who, customer.c.bucket % shard.of == shard.part)
     pace = pace or Pace(database.dialect)
+
+    def move(connection: Connection) -> StepReport:
+        cohort = Cohort.freeze(
+            connection, step=step_id, who=who, judgement=judgement, now=now, pass_id=pass_id, limit=limit
+        )
+        if not cohort.size:
+            return StepReport(step_id)
+        step.move(node, scope, cohort)
+        if program.exits_when:
+            cohort.finish(EXITED, EXITED)
+        cohort.close()
+        return _of(cohort, step_id, reasons=step.sends or bool(program.exits_when))
+
     report = StepReport(step_id)
     while True:
         limit = pace.chunk()
-        with database.write() as connection:
-            cohort = Cohort.freeze(
-                connection, step=step_id, who=who, judgement=judgement, now=now, pass_id=pass_id, limit=limit
-            )
-            if cohort.size:
-                step.move(node, scope, cohort)
-                if program.exits_when:
-                    cohort.finish(EXITED, EXITED)
-                cohort.close()
-                _count(report, cohort, reasons=step.sends or bool(program.exits_when))
-        if cohort.size < limit:
+        chunk = database.written(move)
+        report.add(chunk)
+        if chunk.came < limit:
             return report
 
 
-def _count(report: StepReport, cohort: Cohort, *, reasons: bool) -> None:
-    report.came += cohort.size
-    report.moved += cohort.moved
-    report.waiting += cohort.stayed
-    report.queued += cohort.queued
-    report.ended += cohort.ended
+def _of(cohort: Cohort, step_id: str, *, reasons: bool) -> StepReport:
+    report = StepReport(step_id, cohort.size, cohort.moved, cohort.stayed, cohort.queued, ended=cohort.ended)
     if reasons:
         for (verdict, reason), n in cohort.verdicts().items():
             if reason is not None and verdict in ("not_sent", EXITED):
                 report.stopped[reason] += n
+    return report

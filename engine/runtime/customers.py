@@ -10,10 +10,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import Connection, literal, select
-from sqlalchemy.exc import OperationalError
 
 from engine.cohort.program import Program
 from engine.runtime import matching
@@ -21,7 +19,7 @@ from engine.runtime.identity import ANONYMOUS, Who, known, nameless, own
 from engine.runtime.ingest import ingest, lock_live
 from engine.runtime.merging import lead, merge
 from engine.runtime.profile import Profile, Writer
-from engine.store.database import Database, DatabaseError
+from engine.store.database import Database
 from engine.store.failures import DatabaseBusy, deadlocked
 from engine.store.merges import alone, facts_stay
 from engine.store.tables import customer
@@ -31,8 +29,6 @@ log = logging.getLogger("karibu.customers")
 
 TRIES = 20
 """A merge gives way to whoever moves or mails one of the two, and tries again."""
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -142,7 +138,7 @@ class People:
                     log.error("journey %s could not judge its exits: %s", program.name, type(error).__name__)
             return told
 
-        return self._again(lambda: self._written(write))
+        return self.database.written(write)
 
     def _known(self, connection: Connection, name: str, created: datetime | None = None) -> Told:
         """The customer of this name, made where nobody has heard of them."""
@@ -162,19 +158,11 @@ class People:
             alone(connection)
             return write(connection)
 
-        return self._again(lambda: self._written(locked))
-
-    def _written(self, write: Callable[[Connection], T]) -> T:
-        with self.database.write() as connection:
-            return write(connection)
-
-    def _again(self, run: Callable[[], T]) -> T:
         for attempt in range(TRIES):
             try:
-                return run()
-            except (OperationalError, DatabaseError) as error:
-                gave_way = deadlocked(error) or isinstance(error, DatabaseBusy)
-                if attempt == TRIES - 1 or not gave_way or self.database.dialect == "sqlite":
+                return self.database.written(locked)
+            except DatabaseBusy:
+                if attempt == TRIES - 1 or self.database.dialect == "sqlite":
                     raise
         raise AssertionError("unreachable")
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from zlib import crc32
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
@@ -73,28 +74,33 @@ class Delivery:
             not_(paused(self.program.name)),
             message.c.channel.not_in(self._silent(now)),
         )
-        with self.database.write() as connection:
-            free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
-            claim = (
-                update(message)
-                .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
-                .values(
-                    state="claimed",
-                    fence=message.c.fence + 1,
-                    attempts=message.c.attempts + 1,
-                    lease_until=literal(now + LEASE, Instant()),
-                )
-                .returning(message.c.id)
+        free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
+        claim = (
+            update(message)
+            .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
+            .values(
+                state="claimed",
+                fence=message.c.fence + 1,
+                attempts=message.c.attempts + 1,
+                lease_until=literal(now + LEASE, Instant()),
             )
+            .returning(message.c.id)
+        )
+
+        def take(connection: Connection) -> tuple[list[Letter], list[Settled]]:
             ids = sorted(connection.scalars(claim))
             if not ids:
-                return [], True
+                return [], []
             people = select(message.c.customer_id).where(message.c.id.in_(ids)).distinct().subquery("people")
             matching.exit_when(connection, self.program, people, now)
             found = letters.load(connection, self.program, self.step_id, ids, now, self.post.renderer)
             stopped = [_of(letter, "stopped", letter.stop) for letter in found if letter.stop is not None]
             self._record(connection, stopped)
-        return [letter for letter in found if letter.stop is None], len(ids) < BATCH
+            return found, stopped
+
+        found, stopped = self.database.written(take)
+        self._count(stopped)
+        return [letter for letter in found if letter.stop is None], len(found) < BATCH
 
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
@@ -106,11 +112,9 @@ class Delivery:
             while ready or settled or refused:
                 ready, unsent = self._parted(ready, begun)
                 wave, ready = ready[: waves.size], ready[waves.size :]
-                with self.database.write() as connection:
-                    self._record(connection, settled)
-                    _later(connection, refused, self.clock.now())
-                    _give_back(connection, unsent)
-                    going = self._leaving(connection, wave)
+                turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
+                going, stopped = self.database.written(turn)
+                self._count(settled + stopped)
                 settled, refused, asked = [], [], self.clock.now()
                 results = list(pool.map(lambda pair: self._hand_over(pair[1], asked), going))  # noqa: B023
                 waves.took(self.clock.now() - asked)
@@ -153,11 +157,23 @@ class Delivery:
                 unfit.append(_of(letter, "stopped", f"render:{fault}"))
         return ready, unfit
 
-    def _leaving(self, connection: Connection, wave: list[Ready]) -> list[Ready]:
+    def _turn(
+        self,
+        connection: Connection,
+        settled: list[Settled],
+        refused: list[tuple[Letter, timedelta]],
+        unsent: list[Letter],
+        wave: list[Ready],
+    ) -> tuple[list[Ready], list[Settled]]:
+        """Between two waves: write down what became of the one before, and let this one leave."""
+        self._record(connection, settled)
+        _later(connection, refused, self.clock.now())
+        _give_back(connection, unsent)
+        return self._leaving(connection, wave) if wave else ([], [])
+
+    def _leaving(self, connection: Connection, wave: list[Ready]) -> tuple[list[Ready], list[Settled]]:
         """Ask the gate once more, for what was committed while these were rendered, and mark as leaving those that
-        may. What may go, but not now, is in the queue again."""
-        if not wave:
-            return []
+        may; the others are stopped. What may go, but not now, is in the queue again."""
         now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
@@ -165,7 +181,7 @@ class Delivery:
         may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in stops]
         going = _mark_dispatching(connection, self.program, [letter for letter, _ in may], now)
         _give_back(connection, [letter for letter, _ in may if letter.message_id not in going])
-        return [(letter, outgoing) for letter, outgoing in may if letter.message_id in going]
+        return [(letter, outgoing) for letter, outgoing in may if letter.message_id in going], stopped
 
     def _silent(self, now: datetime) -> list[str]:
         """The channels of this step's messages that are left alone for now."""
@@ -180,6 +196,8 @@ class Delivery:
 
     def _record(self, connection: Connection, settled: Sequence[Settled]) -> None:
         record(connection, self.program, self.step_id, settled, self.clock.now(), self.pass_id)
+
+    def _count(self, settled: Sequence[Settled]) -> None:
         self.report.sent += sum(one.state == "accepted" for one in settled)
         stopped = [one for one in settled if one.state != "accepted"]
         self.report.stopped.update(str(one.reason) if one.state == "stopped" else one.state for one in stopped)

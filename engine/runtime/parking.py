@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -30,9 +31,8 @@ def try_again(database: Database, programs: Sequence[Program], now: datetime) ->
         waiting = set(connection.scalars(select(parked.c.journey).where(due).distinct()))
     for program in programs:
         while program.name in waiting:
-            with database.write() as connection:
-                if not _round(connection, program, now):
-                    break
+            if not database.written(partial(_round, program=program, now=now)):
+                break
 
 
 def _round(connection: Connection, program: Program, now: datetime) -> int:

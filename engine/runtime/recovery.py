@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import and_, literal, or_, true, update
+from sqlalchemy import Connection, and_, literal, or_, true, update
 
 from engine.cohort.program import Program
 from engine.runtime import doubts
@@ -30,32 +31,29 @@ def recover_all(
     counts = {"queued": 0, "in_doubt": 0}
     for program in programs:
         try:
-            _take_up(database, program, post, now, alone, counts)
+            queued, in_doubt = database.written(partial(_take_up, program=program, post=post, now=now, alone=alone))
         except Exception as error:  # one journey's fault costs the others nothing
             log.error("messages of %s can't be taken up: %s", program.name, type(error).__name__)
-    with database.write() as connection:
-        counts["queued"] += doubts.repeat(connection, now)
+            continue
+        counts["queued"] += queued
+        counts["in_doubt"] += in_doubt
+    counts["queued"] += database.written(partial(doubts.repeat, now=now))
     return counts
 
 
-def _take_up(
-    database: Database, program: Program, post: Post, now: datetime, alone: bool, counts: dict[str, int]
-) -> None:
+def _take_up(connection: Connection, program: Program, post: Post, now: datetime, alone: bool) -> tuple[int, int]:
     repeatable = [name for name, channel in post.channels.items() if getattr(channel, "idempotent", False)]
     expired = true() if alone else message.c.lease_until <= literal(now, Instant())
     again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", message.c.channel.in_(repeatable)))
     mine = and_(message.c.version_id == program.version_id, UNSETTLED)
-    with database.write() as connection:
-        back = update(message).where(mine, again, expired)
-        back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
-        queued = connection.execute(back).rowcount
-        lost = update(message).where(mine, message.c.state == "dispatching", expired)
-        lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
-        doubtful: dict[str, list[Settled]] = {}
-        rows = lost.returning(message.c.id, message.c.fence, message.c.step)
-        for message_id, fence, step_id in connection.execute(rows):
-            doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))
-        for step_id, settled in sorted(doubtful.items()):
-            record(connection, program, step_id, settled, now, "recovery")
-    counts["queued"] += queued
-    counts["in_doubt"] += sum(map(len, doubtful.values()))
+    back = update(message).where(mine, again, expired)
+    back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
+    queued = connection.execute(back).rowcount
+    lost = update(message).where(mine, message.c.state == "dispatching", expired)
+    lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
+    doubtful: dict[str, list[Settled]] = {}
+    for message_id, fence, step_id in connection.execute(lost.returning(message.c.id, message.c.fence, message.c.step)):
+        doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))
+    for step_id, settled in sorted(doubtful.items()):
+        record(connection, program, step_id, settled, now, "recovery")
+    return queued, sum(map(len, doubtful.values()))

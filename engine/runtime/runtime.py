@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from engine.cohort.program import Program
 from engine.cohort.step import Step
@@ -36,7 +36,6 @@ from engine.runtime.tick import Ticked, refresh, tick
 from engine.runtime.versions import Published
 from engine.segments.survey import prepare
 from engine.store.database import Database
-from engine.store.failures import deadlocked
 from engine.store.local_time import ensure_used_zones
 from engine.store.merges import looks_stay
 
@@ -103,7 +102,8 @@ class Runtime:
         chosen = sorted(self.content.journeys) if names is None else list(names)
         now = self.clock.now()
         prepare(self.database, self.content, now)
-        with self.database.write() as connection:
+
+        def write(connection: Connection) -> list[Published]:
             looks_stay(connection)
             ensure_used_zones(connection, self.content.project.brand.timezone)
             published = versions.publish(connection, self.content, chosen, now)
@@ -112,6 +112,9 @@ class Runtime:
             programs = versions.load(connection, self.content, self.registry, now)
             refresh(connection, self.content, list(programs.values()), now)
             versions.let_members_in(connection, programs, published, now)
+            return published
+
+        published = self.database.written(write)
         self.programs()
         return published
 
@@ -124,14 +127,9 @@ class Runtime:
             self.pace.gives_way()
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + BATCH]
-            for attempt in range(_DEADLOCKS):
-                try:
-                    with self.database.write() as connection:
-                        receipt = ingest(connection, programs, worth, part, self.clock.now(), live=live)
-                    break
-                except OperationalError as error:
-                    if attempt == _DEADLOCKS - 1 or not deadlocked(error):
-                        raise
+            receipt = self.database.written(
+                partial(ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live)
+            )
             total.accepted += receipt.accepted
             total.duplicates += receipt.duplicates
             total.parked += receipt.parked
@@ -243,6 +241,3 @@ def has_messages(program: Program, step_id: str) -> bool:
     """Whether a step sends anything."""
     step = program.graph.nodes[step_id].step
     return isinstance(step, Step) and step.sends
-
-
-_DEADLOCKS = 5

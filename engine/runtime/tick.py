@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, literal, select, true
@@ -25,6 +26,7 @@ from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.survey import prepare
 from engine.store.database import Database
+from engine.store.failures import deadlocked
 from engine.store.merges import looks_stay
 from engine.store.scratch import insert_ignore
 from engine.store.tables import candidate
@@ -45,28 +47,40 @@ class Ticked:
         if entered:
             self.entered[journey] = self.entered.get(journey, 0) + entered
 
+    def fail(self, program: Program, error: Exception) -> None:
+        """The class of the error only: its text may hold a customer's data."""
+        log.error("journey %s could not let anybody in: %s", program.name, type(error).__name__)
+        self.failed[program.name] = type(error).__name__
+
 
 def tick(database: Database, content: Content, programs: Sequence[Program], now: datetime) -> Ticked:
     """Do what is due at `now`. Each journey in a transaction of its own: one that fails harms no other."""
     ticked = Ticked()
-    timed = [program for program in programs if program.takes_entries and isinstance(program.journey.enter, Timed)]
-    for program in timed:
+    for program in programs:
+        if not (program.takes_entries and isinstance(program.journey.enter, Timed)):
+            continue
         try:
-            with database.write() as connection:
-                looks_stay(connection)
-                assert isinstance(program.journey.enter, Timed)
-                for rows in program.journey.enter.due(Look.of(connection, program, now)):
-                    ticked.add(program.name, enter(connection, program, rows, now).entered)
+            ticked.add(program.name, database.written(partial(_go_off, program=program, now=now)))
         except Exception as error:
-            _failed(ticked, program, error)
+            ticked.fail(program, error)
     suspects = prepare(database, content, now)
     _rhythms(database, programs, now)
-    with database.write() as connection:
-        for program, failure in refresh(connection, content, programs, now, ticked, suspects):
-            _failed(ticked, program, failure)
+    looked = database.written(partial(refresh, content=content, programs=programs, now=now, suspects=suspects))
+    for journey, entered in looked.entered.items():
+        ticked.add(journey, entered)
+    ticked.failed |= looked.failed
     _door(database, programs, now, ticked)
     try_again(database, programs, now)
     return ticked
+
+
+def _go_off(connection: Connection, program: Program, now: datetime) -> int:
+    """Let in whom a date or schedule names; how many."""
+    rule = program.journey.enter
+    assert isinstance(rule, Timed)
+    looks_stay(connection)
+    rows = rule.due(Look.of(connection, program, now))
+    return sum(enter(connection, program, named, now).entered for named in rows)
 
 
 def refresh(
@@ -74,25 +88,25 @@ def refresh(
     content: Content,
     programs: Sequence[Program],
     now: datetime,
-    ticked: Ticked | None = None,
     suspects: Mapping[str, Suspects] | None = None,
-) -> list[tuple[Program, Exception]]:
-    """Look at exits and segments for those whose facts changed or whose time has come, and let in who joined.
+) -> Ticked:
+    """Look at exits and segments for those whose facts changed or whose time has come, and let
+    in who joined.
 
     `suspects`: what `prepare` found at the same moment."""
     looks_stay(connection)
     membership.begin(connection)
-    failures: list[tuple[Program, Exception]] = []
+    ticked = Ticked()
     for program in programs:
-        if not program.exits_when:
-            continue
         try:
             with connection.begin_nested():
                 matching.exit_when(connection, program, membership.changed, now)
-        except Exception as error:  # whatever an exit does wrong, it costs no other journey its segments
-            failures.append((program, error))
+        except Exception as error:  # whatever a journey does wrong, it costs no other journey its segments
+            if deadlocked(error):
+                raise
+            ticked.fail(program, error)
     changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
-    if failures:
+    if ticked.failed:
         membership.again(connection)
     for program in programs:
         rule = program.journey.enter
@@ -101,12 +115,13 @@ def refresh(
         try:
             with connection.begin_nested():
                 entered = enter(connection, program, rule.named(joined_at=now), now).entered
-                if ticked is not None:
-                    ticked.add(program.name, entered)
+            ticked.add(program.name, entered)
         except Exception as error:
-            failures.append((program, error))
+            if deadlocked(error):
+                raise
+            ticked.fail(program, error)
             _to_the_door(connection, program, rule.named(joined_at=now), now)
-    return failures
+    return ticked
 
 
 def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> None:
@@ -118,8 +133,7 @@ def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> 
     with database.read() as connection:
         gaps = {event: shop_gap(connection, event) for event in stale(connection, wanted, now)}
     if gaps:
-        with database.write() as connection:
-            keep_gaps(connection, gaps, now)
+        database.written(partial(keep_gaps, gaps=gaps, now=now))
 
 
 def _to_the_door(connection: Connection, program: Program, named: Select[Any], now: datetime) -> None:
@@ -140,11 +154,15 @@ def _door(database: Database, programs: Sequence[Program], now: datetime, ticked
         if program.name not in waiting or not program.takes_entries:
             continue
         try:
-            with database.write() as connection:
-                looks_stay(connection)
-                ticked.add(program.name, enter(connection, program, _waiting(program), now).entered)
+            ticked.add(program.name, database.written(partial(_judge_again, program=program, now=now)))
         except Exception as error:
-            _failed(ticked, program, error)
+            ticked.fail(program, error)
+
+
+def _judge_again(connection: Connection, program: Program, now: datetime) -> int:
+    """Let in those at the door who may enter now; how many."""
+    looks_stay(connection)
+    return enter(connection, program, _waiting(program), now).entered
 
 
 def _waiting(program: Program) -> Select[Any]:
@@ -159,9 +177,3 @@ def _waiting(program: Program) -> Select[Any]:
         candidate.c.journey == program.name,
         exists().where(first.c.customer_id == candidate.c.customer_id, first.c.cause == candidate.c.cause),
     )
-
-
-def _failed(ticked: Ticked, program: Program, error: Exception) -> None:
-    """The class of the error only: its text may hold a customer's data."""
-    log.error("journey %s could not let anybody in: %s", program.name, type(error).__name__)
-    ticked.failed[program.name] = type(error).__name__

@@ -8,12 +8,13 @@ locked" however long it is prepared to wait. PostgreSQL runs READ COMMITTED.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
@@ -21,15 +22,21 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from engine.store.failures import AddressWrong, DatabaseError, explained, writes_in_read
+from engine.store.failures import AddressWrong, DatabaseError, deadlocked, explained, writes_in_read
 from engine.store.turns import Turns
 
 __all__ = ["Database", "DatabaseError"]
+
+log = logging.getLogger("karibu.database")
 
 BUSY_TIMEOUT_MS = 30_000  # for a writer in another process; threads of this one wait in turn
 MAX_READERS = 16
 CACHE_KIB = {"writer": 65_536, "reader": 8_192}
 MMAP_BYTES = 256 * 1024 * 1024
+TRIES = 5
+"""How often `written` tries, at most: PostgreSQL takes a second to see a deadlock."""
+
+T = TypeVar("T")
 
 
 def _json_text(value: Any) -> str:
@@ -107,6 +114,22 @@ class Database:
                     yield connection
             finally:
                 self._mine.writing = False
+
+    def written(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, when all that it wrote in its transaction is committed.
+
+        It is called again, in a new transaction, when PostgreSQL ended the one before for a deadlock or because it
+        could not be put in order with another: so it must leave nothing outside the database but what it returns, and
+        let such an error pass. After `TRIES` in vain the error is raised."""
+        for left in reversed(range(TRIES)):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not left or not deadlocked(error):
+                    raise
+                log.info("two transactions waited for each other; this one is done again")
+        raise AssertionError("unreachable")
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision; creates them in an empty database."""

@@ -41,7 +41,7 @@ _LOCK_TIMEOUT = "55P03"
 def diagnosis(error: Exception, address: URL) -> DatabaseError | None:
     """The DatabaseError behind a driver's error, or None when the statement is at fault.
 
-    A deadlock (40P01) is the statement's: whoever wrote it knows whether to run it again.
+    A deadlock (40P01) is none: `Database.written` does it again.
     """
     place = address.render_as_string(hide_password=True).replace("+psycopg", "")
     if isinstance(error, PoolTimeout):

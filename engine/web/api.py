@@ -83,8 +83,10 @@ def _open(site: Site) -> APIRouter:
 
 def _opt_out(app: App) -> unsubscribe.OptOut:
     def end(customer: str, channel: str, topic: str) -> None:
-        with app.database.write() as connection:
-            feedback.opt_out(connection, customer, channel, topic, app.clock.now(), "unsubscribe link")
+        now = app.clock.now()
+        app.database.written(
+            lambda connection: feedback.opt_out(connection, customer, channel, topic, now, "unsubscribe link")
+        )
 
     return end
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from engine.store import failures
-from engine.store.database import Database, DatabaseError
+from engine.store.database import TRIES, Database, DatabaseError
 from engine.store.tables import customer, customer_tag, mark, rhythm
 from engine.store.types import EPOCH, moment
 
@@ -53,6 +53,62 @@ def test_a_read_can_not_write(anywhere: Database) -> None:
     with anywhere.write() as connection:
         connection.execute(insert(mark).values(name="b", value=None))
     assert names(anywhere) == ["b"]
+
+
+@pytest.mark.postgres
+def test_of_two_transactions_that_wait_for_each_other_both_are_written(postgres_database: Database) -> None:
+    with postgres_database.write() as connection:
+        connection.execute(insert(mark), [{"name": "a", "value": {"n": 0}}, {"name": "b", "value": {"n": 0}}])
+    both = threading.Barrier(2, timeout=60)
+    tries = {"ab": 0, "ba": 0}
+
+    def swap(order: str) -> None:
+        def work(connection: Connection) -> str:
+            tries[order] += 1
+            for name in order:
+                connection.execute(text("UPDATE mark SET value = value || '{\"n\": 1}' WHERE name = :n"), {"n": name})
+                if tries[order] == 1 and name == order[0]:
+                    both.wait()
+            connection.execute(insert(mark).values(name=order, value=None))
+            return order
+
+        assert postgres_database.written(work) == order
+
+    threads = [threading.Thread(target=swap, args=(order,)) for order in tries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert names(postgres_database) == ["a", "ab", "b", "ba"]
+    assert sorted(tries.values()) == [1, 2]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+def test_who_is_ended_every_time_is_told_in_the_end(postgres_database: Database, state: str) -> None:
+    tries = []
+
+    def work(connection: Connection) -> None:
+        tries.append(1)
+        connection.execute(insert(mark).values(name=f"{len(tries)}", value=None))
+        connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'ended' USING ERRCODE = '{state}'; END $$"))
+
+    with pytest.raises(OperationalError):
+        postgres_database.written(work)
+    assert (len(tries), names(postgres_database)) == (TRIES, [])
+
+
+def test_any_other_error_is_told_at_once(anywhere: Database) -> None:
+    tries = []
+
+    def work(connection: Connection) -> None:
+        tries.append(1)
+        connection.execute(insert(mark).values(name="a", value=None))
+        connection.execute(insert(mark).values(name="a", value=None))
+
+    with pytest.raises(IntegrityError):
+        anywhere.written(work)
+    assert (len(tries), names(anywhere)) == (1, [])
 
 
 def test_a_write_inside_a_write_of_the_same_thread_is_a_fault_that_shows(anywhere: Database) -> None:
