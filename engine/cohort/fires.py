@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, delete, exists, not_, or_, select, true
 
 from engine.cohort.program import Program
 from engine.language.journey import TriggerModel
@@ -91,10 +91,9 @@ class Look:
 @dataclass(frozen=True)
 class Fire:
     """Something due: its name, the zones it is due in, and the rows (customer_id, cause, event_id) it names in some
-    zones, one a customer. Without a name it claims nothing, and its rows are only those that have had no answer
-    yet."""
+    zones, one a customer."""
 
-    name: str | None
+    name: str
     zones: tuple[str, ...]
     at: datetime
     select: Callable[[tuple[str, ...]], Select[Any]]
@@ -132,6 +131,16 @@ class Timed(TriggerModel):
     def next_fire(self, now: datetime, zones: Iterable[str], brand_zone: str) -> datetime | None:
         """The first moment after now at which something goes off in one of these zones."""
 
+    @property
+    def takes_latecomers(self) -> bool:
+        """Whether `latecomers` may name anybody."""
+        return False
+
+    def latecomers(self, look: Look, people: FromClause) -> list[Select[Any]]:
+        """The rows to let in of `people` (a row of customer_id each), whose facts have just changed: those whom a fire
+        that has gone off would have taken, had it known. For who takes these people out of `touched`."""
+        return []
+
     def due(self, look: Look) -> list[Select[Any]]:
         """Claim what is due, and give the rows to let in, in this transaction and in this order."""
         beginning, fresh = self.beginning(look)
@@ -153,17 +162,14 @@ def claim(look: Look, fires: Iterable[Fire]) -> list[Fire]:
 
     Waits for another process that is claiming the same until it commits."""
     kept = list(fires)
-    rows = sorted({(zone, fire.name) for fire in kept if fire.name is not None for zone in fire.zones})
+    rows = sorted({(zone, fire.name) for fire in kept for zone in fire.zones})
     won: set[tuple[str, str]] = set()
     if rows:
         statement = insert_ignore(look.connection, fired).returning(fired.c.zone, fired.c.fire)
         values = [{"journey": look.journey, "zone": zone, "fire": name, "at": look.now} for zone, name in rows]
         won = {(zone, name) for zone, name in look.connection.execute(statement, values)}
         _forget(look, {zone for zone, _ in rows}, {name.split(" ")[0] for _, name in rows})
-    mine = [
-        fire if fire.name is None else replace(fire, zones=tuple(z for z in fire.zones if (z, fire.name) in won))
-        for fire in kept
-    ]
+    mine = [replace(fire, zones=tuple(zone for zone in fire.zones if (zone, fire.name) in won)) for fire in kept]
     return [fire for fire in mine if fire.zones]
 
 

@@ -79,6 +79,9 @@ def _go_off(connection: Connection, program: Program, now: datetime) -> int:
     rule = program.journey.enter
     assert isinstance(rule, Timed)
     looks_stay(connection)
+    if rule.takes_latecomers:
+        # Whoever changes while this looks is a latecomer to the look that takes them, and must be to a fire it can see.
+        membership.touched_stay(connection)
     rows = rule.due(Look.of(connection, program, now))
     return sum(enter(connection, program, named, now).entered for named in rows)
 
@@ -90,7 +93,7 @@ def refresh(
     now: datetime,
     suspects: Mapping[str, Suspects] | None = None,
 ) -> Ticked:
-    """Look at exits and segments for those whose facts changed or whose time has come, and let
+    """Look at exits, dates that came late and segments for those whose facts changed or whose time has come, and let
     in who joined.
 
     `suspects`: what `prepare` found at the same moment."""
@@ -101,6 +104,8 @@ def refresh(
         try:
             with connection.begin_nested():
                 matching.exit_when(connection, program, membership.changed, now)
+                entered = _latecomers(connection, program, now)
+            ticked.add(program.name, entered)
         except Exception as error:  # whatever a journey does wrong, it costs no other journey its segments
             if deadlocked(error):
                 raise
@@ -122,6 +127,16 @@ def refresh(
             ticked.fail(program, error)
             _to_the_door(connection, program, rule.named(joined_at=now), now)
     return ticked
+
+
+def _latecomers(connection: Connection, program: Program, now: datetime) -> int:
+    """Let in those of `changed` whose date had come before it was known; how many. Here, in the transaction that takes
+    them out of `touched`: in another they could come between its look and the taking."""
+    rule = program.journey.enter
+    if not (program.takes_entries and isinstance(rule, Timed) and rule.takes_latecomers):
+        return 0
+    rows = rule.latecomers(Look.of(connection, program, now), membership.changed)
+    return sum(enter(connection, program, named, now).entered for named in rows)
 
 
 def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> None:

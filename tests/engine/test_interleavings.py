@@ -19,7 +19,7 @@ from sqlalchemy import event as hooks
 from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from tests.conftest import Postgres
-from tests.engine.shop import Shop
+from tests.engine.shop import START, Shop
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -265,3 +265,26 @@ def becomes_a_vip(shop: Shop, name: str) -> None:
         writer = Writer(connection, shop.clock.now())
         writer.apply(writer.customers([name])[name], Profile(attributes={"vip": True}))
         writer.flush()
+
+
+def test_a_birthday_that_is_told_at_any_moment_of_a_tick_lets_its_customer_in_at_the_next(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    birthday = {"hi": "enter: {date: customer.birthday, late: 7d}\nsteps:\n  - wait: 30d\n"}
+    with two_engines(postgres, tmp_path, birthday) as (ticker, other):
+        ticker.settle()
+
+        def run(n: int) -> int:
+            ticker.happens(f"amina-{n}", "closed")
+            ticker.settle()
+            ticker.clock.advance_to(START + timedelta(days=n))  # when the day's fire goes off
+            today = {"birth_month": ticker.clock.now().month, "birth_day": ticker.clock.now().day}
+            told = Profile(today)
+            meeting = Interleaved(ticker, n, lambda: other.runtime.people().describe(f"amina-{n}", told))
+            statements = meeting.run(ticker.runtime.tick)
+            ticker.later(seconds=1)
+            entered = "SELECT e.cause FROM enrolment e JOIN customer c ON c.id = e.customer_id WHERE c.external_id = "
+            assert ticker.rows(f"{entered}'amina-{n}'") == [("date:2026",)], f"before statement {n}"
+            return statements
+
+        every_moment(run)
