@@ -30,6 +30,7 @@ from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
 from engine.runtime import kept, keys, versions
 from engine.runtime.sightings import EVERY
+from engine.store import published
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
 from engine.web import hooks
@@ -106,7 +107,7 @@ class Service:
         self._sock = sock
         self._failed: dict[str, str] = {}
         self._ticked = time.monotonic()
-        self._published = self._fingerprint()
+        self._published: tuple[object, ...] | None = None  # what came between reading the files and now is found out
         self._prefect: PrefectServer | None = None
         self._sole = app.database.dialect == "sqlite"  # one engine: what is claimed was claimed by its dead predecessor
 
@@ -232,17 +233,20 @@ class Service:
 
     def _reread(self) -> bool:
         """Something was published, maybe by another process: read the project anew, its templates too."""
+        with self.app.database.read() as connection:
+            as_of = published.times(connection)
         fresh = self.app.anew()
         try:
             if fresh.content.project.channels == self.app.content.project.channels:
                 fresh.__dict__["channels"] = self.app.channels  # they hold connections
             _ = fresh.sources  # what is wrong with them must be known before they take over
-            self.runtime.renew(fresh.content, fresh.post)
+            self.runtime.renew(fresh.content, fresh.post, as_of)
         except Exception as error:  # files that are just being edited must not stop the clock
             log.error("the project can't be read as it is now (%s); the old one stays", type(error).__name__)
             return False
         self.app = fresh
-        log.info("something was published; the project's files were read anew")
+        if self._published is not None:
+            log.info("something was published; the project's files were read anew")
         return True
 
 

@@ -6,10 +6,10 @@ customers inside an older version that asks for it can't go on. That is told bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, and_, exists, not_, or_, select
 
 from engine.language import check_expressions
 from engine.language.content import Content, journey_file
@@ -21,11 +21,16 @@ from engine.language.yaml import read
 from engine.store.tables import IN_JOURNEY, enrolment, journey_version
 
 
-def outlived(connection: Connection, content: Content, registry: Registry) -> dict[tuple[str, int], list[Problem]]:
+def outlived(
+    connection: Connection, content: Content, registry: Registry, renewed: Collection[str] = ()
+) -> dict[tuple[str, int], list[Problem]]:
     """What is wrong with versions that take entries or hold customers and aren't what the files say: by journey and
-    number, those with nothing wrong left out. A stopped one waits, so nothing is asked of it."""
+    number, those with nothing wrong left out. A stopped one waits, so nothing is asked of it.
+
+    `renewed`: journeys about to be published: their versions will take no more entries, and none will be stopped."""
     inside = exists().where(enrolment.c.version_id == journey_version.c.id, IN_JOURNEY)
-    at_work = or_(journey_version.c.state == "live", (journey_version.c.state == "retired") & inside)
+    state, anew = journey_version.c.state, journey_version.c.journey.in_(renewed)
+    at_work = or_(and_(state == "live", not_(anew)), and_(or_(state == "retired", anew), inside))
     rows = connection.execute(
         select(journey_version.c.journey, journey_version.c.number, journey_version.c.source)
         .where(at_work)

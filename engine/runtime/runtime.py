@@ -35,6 +35,7 @@ from engine.runtime.recovery import recover_all
 from engine.runtime.tick import Ticked, refresh, tick
 from engine.runtime.versions import Published
 from engine.segments.survey import prepare
+from engine.store import published
 from engine.store.database import Database
 from engine.store.local_time import ensure_used_zones
 from engine.store.merges import looks_stay
@@ -69,10 +70,13 @@ class Runtime:
         self.pace = advance.Pace(database.dialect)
         self._programs: dict[int, Program] = {}
         self._seen: tuple[object, ...] | None = None
+        self._as_of: int | None = None
 
     def programs(self) -> dict[int, Program]:
         """The versions that may have something to do, by id; read again when one was published or stopped anywhere."""
         with self.database.read() as connection:
+            if self._as_of is None:
+                self._as_of = published.times(connection)
             seen = versions.fingerprint(connection)
             if seen != self._seen:
                 loaded = versions.load(connection, self.content, self.registry, self.clock.now())
@@ -89,9 +93,10 @@ class Runtime:
         again."""
         return self._programs.get(version_id) or self.programs().get(version_id)
 
-    def renew(self, content: Content, post: Post) -> None:
-        """Go on with the project's files as they are now: what was published since may speak of what they declare."""
-        self.content, self.post = content, post
+    def renew(self, content: Content, post: Post, as_of: int | None = None) -> None:
+        """Go on with the project's files as they are now: what was published since may speak of what they declare.
+        `as_of`: `published.times` of before they were read (default: of now)."""
+        self.content, self.post, self._as_of = content, post, as_of
         self._programs, self._seen = {}, None
 
     def publish(self, names: Iterable[str] | None = None) -> list[Published]:
@@ -101,22 +106,31 @@ class Runtime:
         for any more."""
         chosen = sorted(self.content.journeys) if names is None else list(names)
         now = self.clock.now()
+        if self.database.dialect == "sqlite":
+            with self.database.read() as connection:
+                self._refuse_outlived(connection, chosen)
+            # Told before the segments are filled bit by bit: an engine that goes by the files of before would undo it.
+            self.database.written(published.count)
         prepare(self.database, self.content, now)
 
-        def write(connection: Connection) -> list[Published]:
+        def write(connection: Connection) -> tuple[int, list[Published]]:
             looks_stay(connection)
             ensure_used_zones(connection, self.content.project.brand.timezone)
-            published = versions.publish(connection, self.content, chosen, now)
-            if broken := outlived(connection, self.content, self.registry):
-                raise ContentError(problem for problems in broken.values() for problem in problems)
+            times = published.count(connection)
+            done = versions.publish(connection, self.content, chosen, now)
+            self._refuse_outlived(connection)
             programs = versions.load(connection, self.content, self.registry, now)
             refresh(connection, self.content, list(programs.values()), now)
-            versions.let_members_in(connection, programs, published, now)
-            return published
+            versions.let_members_in(connection, programs, done, now)
+            return times, done
 
-        published = self.database.written(write)
+        self._as_of, done = self.database.written(write)
         self.programs()
-        return published
+        return done
+
+    def _refuse_outlived(self, connection: Connection, renewed: Sequence[str] = ()) -> None:
+        if broken := outlived(connection, self.content, self.registry, renewed):
+            raise ContentError(problem for problems in broken.values() for problem in problems)
 
     def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
         """Accept events: when this returns they are durable and have found their journeys."""
@@ -151,7 +165,8 @@ class Runtime:
 
     def tick(self) -> Ticked:
         """Let in whom dates, schedules and segments name now, and judge again who waits at the door."""
-        return tick(self.database, self.content, list(self.programs().values()), self.clock.now())
+        programs = list(self.programs().values())
+        return tick(self.database, self.content, programs, self.clock.now(), as_of=self._as_of)
 
     def work(self) -> list[Work]:
         """The versions that have something to do now."""

@@ -25,6 +25,7 @@ from engine.segments import membership
 from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.survey import prepare
+from engine.store import published
 from engine.store.database import Database
 from engine.store.failures import deadlocked
 from engine.store.merges import looks_stay
@@ -53,8 +54,12 @@ class Ticked:
         self.failed[program.name] = type(error).__name__
 
 
-def tick(database: Database, content: Content, programs: Sequence[Program], now: datetime) -> Ticked:
-    """Do what is due at `now`. Each journey in a transaction of its own: one that fails harms no other."""
+def tick(
+    database: Database, content: Content, programs: Sequence[Program], now: datetime, as_of: int | None = None
+) -> Ticked:
+    """Do what is due at `now`. Each journey in a transaction of its own: one that fails harms no other.
+
+    `as_of`: `published.times` of when the content was read."""
     ticked = Ticked()
     for program in programs:
         if not (program.takes_entries and isinstance(program.journey.enter, Timed)):
@@ -63,9 +68,11 @@ def tick(database: Database, content: Content, programs: Sequence[Program], now:
             ticked.add(program.name, database.written(partial(_go_off, program=program, now=now)))
         except Exception as error:
             ticked.fail(program, error)
-    suspects = prepare(database, content, now)
+    suspects = prepare(database, content, now, as_of)
     _rhythms(database, programs, now)
-    looked = database.written(partial(refresh, content=content, programs=programs, now=now, suspects=suspects))
+    looked = database.written(
+        partial(refresh, content=content, programs=programs, now=now, suspects=suspects, as_of=as_of)
+    )
     for journey, entered in looked.entered.items():
         ticked.add(journey, entered)
     ticked.failed |= looked.failed
@@ -92,11 +99,13 @@ def refresh(
     programs: Sequence[Program],
     now: datetime,
     suspects: Mapping[str, Suspects] | None = None,
+    as_of: int | None = None,
 ) -> Ticked:
     """Look at exits, dates that came late and segments for those whose facts changed or whose time has come, and let
     in who joined.
 
-    `suspects`: what `prepare` found at the same moment."""
+    `suspects`: what `prepare` found at the same moment. `as_of`: as in `tick`; when something was published since, the
+    segments wait until the files have been read again."""
     looks_stay(connection)
     membership.begin(connection)
     ticked = Ticked()
@@ -110,6 +119,8 @@ def refresh(
             if deadlocked(error):
                 raise
             ticked.fail(program, error)
+    if as_of not in (None, published.times(connection)):
+        return ticked
     changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
     if ticked.failed:
         membership.again(connection)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
 from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
@@ -17,14 +17,13 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.entry import enter
-from engine.store.scratch import insert_into
-from engine.store.tables import IN_JOURNEY, enrolment, journey_version, mark
+from engine.store import published
+from engine.store.tables import IN_JOURNEY, enrolment, journey_version
 from triggers.segment import SegmentTrigger
 
 log = logging.getLogger("karibu.runtime")
 
 LIVE, RETIRED, STOPPED = "live", "retired", "stopped"
-PUBLISHED = "published"
 GOALS_STAY_OPEN = timedelta(days=366)
 """So long after an entry its version is still loaded for its goal; the goal's own window is asked when an event comes.
 """
@@ -47,8 +46,7 @@ def digest(content: Content, journey: str) -> str:
 
 
 def publish(connection: Connection, content: Content, names: list[str], now: datetime) -> list[Published]:
-    """Make these journeys of the content live, those that changed as new versions. One publish at a time."""
-    _bump(connection)
+    """Make these journeys of the content live, those that changed as new versions. After `published.count`."""
     results = []
     for name in names:
         latest = connection.execute(
@@ -73,21 +71,11 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
     return results
 
 
-def _bump(connection: Connection) -> None:
-    """Count the publish: what a journey speaks of (segments, the project, templates) may be new where no version is,
-    and every running engine is to read it anew."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.publish')"))))
-    count = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED)) or {"times": 0}
-    add = insert_into(connection, mark).values(name=PUBLISHED, value={"times": count["times"] + 1})
-    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
-
-
 def let_members_in(
-    connection: Connection, programs: Mapping[int, Program], published: list[Published], now: datetime
+    connection: Connection, programs: Mapping[int, Program], done: list[Published], now: datetime
 ) -> None:
     """`members: now`: those who are in the segment when the journey is published enter with it."""
-    fresh = {(one.journey, one.number) for one in published if one.changed}
+    fresh = {(one.journey, one.number) for one in done if one.changed}
     for program in programs.values():
         rule = program.journey.enter
         if (program.name, program.number) in fresh and isinstance(rule, SegmentTrigger) and rule.members == "now":
@@ -106,8 +94,7 @@ def fingerprint(connection: Connection) -> tuple[object, ...]:
     """Changes whenever something is published or stopped."""
     rows = select(journey_version.c.state, func.count(), func.max(journey_version.c.id))
     states = connection.execute(rows.group_by(journey_version.c.state).order_by("state"))
-    count = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED)) or {}
-    return (count.get("times"), *(tuple(row) for row in states))
+    return (published.times(connection), *(tuple(row) for row in states))
 
 
 def load(connection: Connection, content: Content, registry: Registry, now: datetime) -> dict[int, Program]:

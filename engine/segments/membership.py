@@ -46,6 +46,7 @@ from engine.segments.definition import Segment, defined
 from engine.segments.people import everybody, verdicts
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.turning import Anybody, turnings, who
+from engine.store import published
 from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import customer, segment_member, segment_state, touched
 from engine.store.types import Instant, id_type, text_type
@@ -134,11 +135,14 @@ def refresh(
     full: bool = False,
     suspects: Mapping[str, Suspects] | None = None,
     begun: bool = False,
+    as_of: int | None = None,
 ) -> Changes:
     """Bring every segment up to `now`, in the transaction of the connection.
 
     full: judge everybody. suspects: what `survey.prepare` found of those who are due to be judged whole. begun: `begin`
-    has been called, by who looks at the same customers for something else first.
+    has been called, by who looks at the same customers for something else first. as_of: `published.times` of when the
+    content was read: when something was published since, nothing is done. The content may be that of before, and who
+    joins while a segment is filled for it, and filled back, would enter nothing.
 
     A join is written with `joined_at` now and one more `joins`; the first filling of a segment, or of a new definition,
     leaves `joins` as it was. A look at an earlier moment than the last changes nothing.
@@ -148,6 +152,8 @@ def refresh(
         begin(connection)
     states = {row.segment: row for row in connection.execute(select(segment_state))}
     changes = Changes()
+    if as_of not in (None, published.times(connection)):
+        return changes
     if any(state.seen_at > now for state in states.values()):
         log.warning("segments were last looked at after this moment: the clock went back")
         return changes

@@ -27,6 +27,7 @@ from engine.segments.membership import (
 )
 from engine.segments.people import everybody
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
+from engine.store import published
 from engine.store.database import Database
 from engine.store.tables import customer, segment_member, segment_state
 
@@ -34,8 +35,9 @@ PIECE = 1000
 """Members written in one transaction: a few milliseconds."""
 
 
-def prepare(database: Database, content: Content, now: datetime) -> dict[str, Suspects]:
-    """Fill new segments, and find the suspects of those due to be judged whole. For `refresh` at the same `now`.
+def prepare(database: Database, content: Content, now: datetime, as_of: int | None = None) -> dict[str, Suspects]:
+    """Fill new segments, and find the suspects of those due to be judged whole. For `refresh` at the same `now`, and
+    `as_of` the same publish.
 
     Opens transactions of its own. On PostgreSQL there is nothing to prepare: a long one keeps nobody waiting there.
     """
@@ -43,6 +45,8 @@ def prepare(database: Database, content: Content, now: datetime) -> dict[str, Su
         return {}
     segments = segments_of(content)
     with database.read() as c:
+        if as_of not in (None, published.times(c)):
+            return {}
         states = {row.segment: row for row in c.execute(select(segment_state))}
         due = [s for s in segments if due_whole(s, states.get(s.name), now)]
         gaps = {name: shop_gap(c, name) for name in stale(c, rhythms(due), now)}

@@ -1,0 +1,29 @@
+"""How often something was published: the mark by which an engine knows whether the files it has read are the newest.
+
+What a journey speaks of (segments, the project, templates) stands in files, and may be new where no version is.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select, text
+
+from engine.store.scratch import insert_into
+from engine.store.tables import mark
+
+PUBLISHED = "published"
+
+
+def times(connection: Connection) -> int:
+    """How often something was published until now."""
+    value = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED))
+    return 0 if value is None else int(value["times"])
+
+
+def count(connection: Connection) -> int:
+    """Count one more, which tells every running engine to read the files anew. One publish at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.publish')"))))
+    more = times(connection) + 1
+    add = insert_into(connection, mark).values(name=PUBLISHED, value={"times": more})
+    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
+    return more
