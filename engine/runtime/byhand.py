@@ -13,7 +13,7 @@ from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.program import Program
 from engine.language.content import Content
 from engine.runtime import versions
-from engine.runtime.entry import enter as let_in
+from engine.runtime.matching import let_in
 from engine.runtime.whynot import refused
 from engine.runtime.words import Words, utc
 from engine.store.merges import looks_stay

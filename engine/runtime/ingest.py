@@ -90,8 +90,8 @@ def ingest(
     writer = Writer(connection, now)
     first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
     ids = writer.customers(first, first)
-    writer.began(_first((ids[name], at) for name, at in first.items()))
     in_flight = lock_live(connection, ids.values()) if live else set()
+    writer.began(_first((ids[name], at) for name, at in first.items()))
     for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
         for one in sorted(fresh, key=lambda one: one.customer_id):  # in the order of their locks
@@ -136,14 +136,26 @@ def _dated(profile: Profile, at: datetime) -> Profile:
 
 
 def lock_live(connection: Connection, customers: Iterable[int]) -> set[int]:
-    """Lock the live enrolments of these customers; the versions they are in."""
+    """Lock the live enrolments of these customers, and on PostgreSQL the customers; the versions they are in.
+
+    A move locks enrolments and then writes of their customers, so this goes the same way. But another event may just
+    be letting one of these customers in: once the customers are locked it has, and what it made is locked too."""
+    ids = sorted(set(customers))
+    versions = _lock_enrolments(connection, ids)
+    if connection.dialect.name == "sqlite":  # one writer
+        return versions
+    matching.lock_customers(connection, ids)
+    return _lock_enrolments(connection, ids)
+
+
+def _lock_enrolments(connection: Connection, customers: Sequence[int]) -> set[int]:
     rows = (
         select(enrolment.c.id, enrolment.c.version_id)
         .where(enrolment.c.customer_id.in_(bindparam("ids", expanding=True)), IN_JOURNEY)
         .order_by(enrolment.c.id)
         .with_for_update()
     )
-    return {version for _, version in connection.execute(rows, {"ids": sorted(customers)})}
+    return {version for _, version in connection.execute(rows, {"ids": customers})}
 
 
 @dataclass(frozen=True)

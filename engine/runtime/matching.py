@@ -5,22 +5,60 @@ An exit wins over a wait for the same event, and an event never exits the enrolm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from engine.cohort.cohort import EXITED, Cohort, Judgement, entry_event, with_people
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
-from engine.runtime.entry import enter
-from engine.store.scratch import insert_ignore
-from engine.store.tables import enrolment, event, goal_reached
-from engine.store.types import Instant, span
+from engine.runtime.entry import ENTERS, Entered, arriving, enter
+from engine.store.scratch import COUNTED, insert_ignore, scratch
+from engine.store.tables import customer, enrolment, event, goal_reached
+from engine.store.types import Instant, id_type, span
 from triggers.event import EventTrigger
 
 REACHED = "goal"
+
+earlier = Table(
+    "earlier",
+    MetaData(),
+    Column("event_id", id_type(), primary_key=True, autoincrement=False),
+    Column("customer_id", id_type()),
+    Column("name", Text),
+    Column("turn", Integer),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
+"""What happened to those who have just entered and was taken in before; `turn` counts the events of each."""
+
+
+def lock_customers(connection: Connection, who: Select[Any] | Sequence[int]) -> None:
+    """Lock the rows of these customers, in the order of their ids, until the transaction ends."""
+    rows = select(customer.c.id).where(customer.c.id.in_(who)).order_by(customer.c.id)
+    connection.execute(rows.with_for_update(key_share=True)).all()
 
 
 def names_of(program: Program) -> set[str]:
@@ -51,8 +89,61 @@ def match(
     rule = program.journey.enter
     if program.takes_entries and isinstance(rule, EventTrigger) and names & program.enter_events:
         named = rule.named(Scope(program, now, at_the_door=True), arrived)
-        work |= enter(connection, program, named, now).entered > 0
+        work |= let_in(connection, program, named, now).entered > 0
     return work
+
+
+def let_in(connection: Connection, program: Program, named: Select[Any], now: datetime) -> Entered:
+    """Let in those of `named` who may enter, as `entry.enter`; then let them hear what happened since they entered and
+    was taken in before. Their entry may have come late, or be taken in beside the event by another engine."""
+    entered = enter(connection, program, named, now)
+    if entered.entered or entered.held_out:
+        _hear_what_came_before(connection, program, now)
+    return entered
+
+
+def _hear_what_came_before(connection: Connection, program: Program, now: datetime) -> None:
+    """Exits and goals of those who have just entered, by events that are there already: each in its turn, in the order
+    in which they happened, and judged like one that comes in time."""
+    names = {*program.exit_events, *program.goal_events}
+    if not names:
+        return
+    if connection.dialect.name == "postgresql" and program.enter_events:
+        # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside.
+        lock_customers(connection, select(arriving.c.customer_id).where(arriving.c.verdict == ENTERS))
+    scratch(connection, earlier)
+    since: ColumnElement[Any] = literal(now, Instant())
+    if program.enter_events:
+        since = func.coalesce(entry_event.c.occurred_at, since, type_=Instant())
+        them = arriving.outerjoin(entry_event, entry_event.c.id == arriving.c.event_id)
+        happened = Onward(them, event, event.c.customer_id == arriving.c.customer_id)
+    else:  # they may be everybody there is, but little has happened since now
+        happened = Onward(event, arriving, event.c.customer_id == arriving.c.customer_id)
+    turn = func.row_number().over(partition_by=event.c.customer_id, order_by=[event.c.occurred_at, event.c.id])
+    rows = (
+        select(event.c.id, event.c.customer_id, event.c.name, turn)
+        .select_from(happened)
+        .where(
+            arriving.c.verdict == ENTERS,
+            event.c.name.in_(sorted(names)),
+            event.c.occurred_at >= since,
+            event.c.id.is_distinct_from(arriving.c.event_id),
+        )
+    )
+    if not connection.execute(insert(earlier).from_select(list(earlier.c), rows), execution_options=COUNTED).rowcount:
+        return
+    just = exists().where(
+        arriving.c.customer_id == enrolment.c.customer_id,
+        arriving.c.key == enrolment.c.key,
+        arriving.c.cause == enrolment.c.cause,
+        arriving.c.verdict == ENTERS,
+    )
+    last = connection.execute(select(func.max(earlier.c.turn))).scalar_one()
+    for number in range(1, last + 1):
+        heard = select(earlier).where(earlier.c.turn == number).subquery("heard")
+        exit_by_event(connection, program, heard, names, now, just)
+        if program.goal_events:
+            reach_goals(connection, program, heard, now, just)
 
 
 def hear(connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime) -> bool:
@@ -65,7 +156,15 @@ def hear(connection: Connection, program: Program, arrived: Table, names: set[st
     return work
 
 
-def exit_by_event(connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime) -> None:
+def exit_by_event(
+    connection: Connection,
+    program: Program,
+    arrived: FromClause,
+    names: set[str],
+    now: datetime,
+    only: ColumnElement[bool] | None = None,
+) -> None:
+    """End the journey for those whom one of these events leads out of it. `only`: which enrolments are asked."""
     for rule in program.journey.exit:
         if rule.event is None or rule.event not in names:
             continue
@@ -74,6 +173,7 @@ def exit_by_event(connection: Connection, program: Program, arrived: Table, name
             event.c.name == rule.event,
             event.c.occurred_at >= _since(),
             enrolment.c.event_id.is_distinct_from(event.c.id),
+            true() if only is None else only,
         )
         if rule.where is not None:
             who = and_(who, Scope(program, now).condition(rule.where, event=(rule.event, event)))
@@ -108,8 +208,15 @@ def exit_when(connection: Connection, program: Program, people: FromClause, now:
     cohort.finish(EXITED, EXITED)
 
 
-def reach_goals(connection: Connection, program: Program, arrived: Table, now: datetime) -> bool:
-    """Record the goal of those who reach it within their window, once; then exit or jump where the goal says so."""
+def reach_goals(
+    connection: Connection,
+    program: Program,
+    arrived: FromClause,
+    now: datetime,
+    only: ColumnElement[bool] | None = None,
+) -> bool:
+    """Record the goal of those who reach it within their window, once; then exit or jump where the goal says so.
+    `only`: which enrolments are asked."""
     goal = program.journey.goal
     assert goal is not None
     scope = Scope(program, now)
@@ -118,6 +225,7 @@ def reach_goals(connection: Connection, program: Program, arrived: Table, now: d
         event.c.name == goal.event,
         event.c.occurred_at >= _since(),
         event.c.occurred_at <= _since() + literal(span(goal.within)),
+        true() if only is None else only,
     )
     if goal.where is not None:
         mine = and_(mine, scope.condition(goal.where, event=(goal.event, event)))
@@ -129,8 +237,8 @@ def reach_goals(connection: Connection, program: Program, arrived: Table, now: d
         .select_from(source)
         .where(mine, not_cause)
     )
-    insert = insert_ignore(connection, goal_reached)
-    connection.execute(insert.from_select(["enrolment_id", "event_id", "at", "value"], rows))
+    add = insert_ignore(connection, goal_reached)
+    connection.execute(add.from_select(["enrolment_id", "event_id", "at", "value"], rows))
     if goal.on_reach is None and goal.jump is None:
         return False
     jump = goal.jump
@@ -186,7 +294,7 @@ def _since() -> ColumnElement[Any]:
     return func.coalesce(entry_event.c.occurred_at, enrolment.c.entered_at, type_=Instant())
 
 
-def _events(arrived: Table) -> FromClause:
+def _events(arrived: FromClause) -> FromClause:
     """The events of the batch."""
     return Onward(arrived, event, event.c.id == arrived.c.event_id)
 

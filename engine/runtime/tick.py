@@ -19,7 +19,7 @@ from engine.cohort.fires import Look, Timed
 from engine.cohort.program import Program
 from engine.language.content import Content
 from engine.runtime import matching
-from engine.runtime.entry import enter
+from engine.runtime.matching import let_in
 from engine.runtime.parking import try_again
 from engine.segments import membership
 from engine.segments.membership import Suspects
@@ -90,7 +90,7 @@ def _go_off(connection: Connection, program: Program, now: datetime) -> int:
         # Whoever changes while this looks is a latecomer to the look that takes them, and must be to a fire it can see.
         membership.touched_stay(connection)
     rows = rule.due(Look.of(connection, program, now))
-    return sum(enter(connection, program, named, now).entered for named in rows)
+    return sum(let_in(connection, program, named, now).entered for named in rows)
 
 
 def refresh(
@@ -130,7 +130,7 @@ def refresh(
             continue
         try:
             with connection.begin_nested():
-                entered = enter(connection, program, rule.named(joined_at=now), now).entered
+                entered = let_in(connection, program, rule.named(joined_at=now), now).entered
             ticked.add(program.name, entered)
         except Exception as error:
             if deadlocked(error):
@@ -147,7 +147,7 @@ def _latecomers(connection: Connection, program: Program, now: datetime) -> int:
     if not (program.takes_entries and isinstance(rule, Timed) and rule.takes_latecomers):
         return 0
     rows = rule.latecomers(Look.of(connection, program, now), membership.changed)
-    return sum(enter(connection, program, named, now).entered for named in rows)
+    return sum(let_in(connection, program, named, now).entered for named in rows)
 
 
 def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> None:
@@ -188,7 +188,7 @@ def _door(database: Database, programs: Sequence[Program], now: datetime, ticked
 def _judge_again(connection: Connection, program: Program, now: datetime) -> int:
     """Let in those at the door who may enter now; how many."""
     looks_stay(connection)
-    return enter(connection, program, _waiting(program), now).entered
+    return let_in(connection, program, _waiting(program), now).entered
 
 
 def _waiting(program: Program) -> Select[Any]:

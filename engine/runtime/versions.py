@@ -16,7 +16,7 @@ from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime.entry import enter
+from engine.runtime.matching import let_in
 from engine.store import published
 from engine.store.tables import IN_JOURNEY, enrolment, journey_version
 from triggers.segment import SegmentTrigger
@@ -79,7 +79,7 @@ def let_members_in(
     for program in programs.values():
         rule = program.journey.enter
         if (program.name, program.number) in fresh and isinstance(rule, SegmentTrigger) and rule.members == "now":
-            enter(connection, program, rule.named(), now)
+            let_in(connection, program, rule.named(), now)
 
 
 def stop(connection: Connection, journey: str) -> int:

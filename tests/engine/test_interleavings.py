@@ -213,6 +213,56 @@ def test_two_engines_that_move_the_same_cohort_at_once_change_no_outcome(postgre
     every_moment(run)
 
 
+LEAVES = {
+    "hi": """enter: {event: purchase}
+exit: [{event: closed}]
+goal: {event: shipped, within: 2d}
+steps:
+  - wait: 30d
+"""
+}
+
+
+@pytest.mark.parametrize(("first", "second"), [("purchase", "closed"), ("closed", "purchase")])
+def test_an_exit_taken_in_beside_the_entry_it_follows_ends_the_journey(
+    postgres: Postgres, tmp_path: Path, first: str, second: str
+) -> None:
+    with two_engines(postgres, tmp_path, LEAVES) as (one, other):
+        at = {"purchase": START, "closed": START + timedelta(seconds=1)}
+
+        def run(n: int) -> int:
+            one.happens(f"amina-{n}", "other")
+            meeting = Interleaved(one, n, lambda: other.happens(f"amina-{n}", second, at=at[second]))
+            statements = meeting.run(lambda: one.happens(f"amina-{n}", first, at=at[first]))
+            assert outcome_of(one, f"amina-{n}") == [("exited",)], f"before statement {n}"
+            return statements
+
+        every_moment(run)
+
+
+@pytest.mark.parametrize(("first", "second"), [("purchase", "shipped"), ("shipped", "purchase")])
+def test_a_goal_taken_in_beside_the_entry_it_follows_counts(
+    postgres: Postgres, tmp_path: Path, first: str, second: str
+) -> None:
+    with two_engines(postgres, tmp_path, LEAVES) as (one, other):
+        at = {"purchase": START, "shipped": START + timedelta(seconds=1)}
+
+        def run(n: int) -> int:
+            meeting = Interleaved(one, n, lambda: other.happens(f"amina-{n}", second, at=at[second]))
+            statements = meeting.run(lambda: one.happens(f"amina-{n}", first, at=at[first]))
+            reached = "SELECT count(*) FROM goal_reached g JOIN enrolment e ON e.id = g.enrolment_id"
+            mine = f"{reached} JOIN customer c ON c.id = e.customer_id WHERE c.external_id = 'amina-{n}'"
+            assert one.rows(mine) == [(1,)], f"before statement {n}"
+            return statements
+
+        every_moment(run)
+
+
+def outcome_of(shop: Shop, name: str) -> list[tuple[object, ...]]:
+    of = "SELECT e.outcome FROM enrolment e JOIN customer c ON c.id = e.customer_id WHERE c.external_id = "
+    return shop.rows(f"{of}'{name}'")
+
+
 def test_the_same_event_taken_by_two_engines_at_once_enters_once(postgres: Postgres, tmp_path: Path) -> None:
     def run(n: int) -> int:
         with two_engines(postgres, tmp_path, SEND) as (one, other):

@@ -276,3 +276,78 @@ def test_two_words_written_together_end_as_if_apart(database: Database) -> None:
         writer.flush()
         found = connection.execute(select(customer.c.first_name, customer.c.attributes)).one()
     assert tuple(found) == ("Amina", {})
+
+
+LEAVES = """enter: {event: purchase, again: always}
+exit: [{event: closed}]
+goal: {event: shipped, within: 7d}
+steps:
+  - wait: 30d
+"""
+
+
+def test_an_exit_that_was_taken_in_before_the_entry_it_follows_ends_the_journey(
+    tmp_path: Path, database: Database
+) -> None:
+    shop = Shop.of(tmp_path, database, {"j": LEAVES})
+    hour = timedelta(hours=1)
+    shop.happens("amina", "closed", at=START - hour)
+    shop.happens("amina", "purchase", at=START - 2 * hour)
+    shop.happens("baraka", "closed", at=START - 2 * hour)
+    shop.happens("baraka", "purchase", at=START - hour)
+    shop.settle()
+    assert shop.decisions("amina") == ["entered event:2", "wait_1 exited event:closed"]
+    assert shop.decisions("baraka") == ["entered event:4", "wait_1 wait"]
+    assert shop.rows("SELECT event_id FROM decision WHERE outcome = 'exited'") == [(1,)]
+
+
+def test_a_goal_that_was_taken_in_before_the_entry_it_follows_counts(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, {"j": LEAVES})
+    for name, days in (("amina", 3), ("baraka", 9)):
+        for ago in (days - 2, days - 1.5):
+            shop.happens(name, "shipped", at=START - timedelta(days=ago))
+        shop.happens(name, "purchase", at=START - timedelta(days=days))
+    shop.happens("chidi", "shipped", at=START - timedelta(days=1))
+    shop.happens("chidi", "purchase", at=START - timedelta(days=9))
+    reached = "SELECT c.external_id, g.event_id FROM goal_reached g JOIN enrolment e ON e.id = g.enrolment_id"
+    found = shop.rows(f"{reached} JOIN customer c ON c.id = e.customer_id ORDER BY 1")
+    assert found == [("amina", 2), ("baraka", 5)]
+
+
+def test_of_an_exit_and_a_goal_that_are_there_already_the_first_counts(tmp_path: Path, database: Database) -> None:
+    body = LEAVES.replace("within: 7d", "within: 7d, on_reach: exit")
+    shop = Shop.of(tmp_path, database, {"j": body})
+    for name, order in (("amina", ("closed", "shipped")), ("baraka", ("shipped", "closed"))):
+        for n, event_name in enumerate(order):
+            shop.happens(name, event_name, at=START - timedelta(days=2 - n))
+        shop.happens(name, "purchase", at=START - timedelta(days=3))
+    shop.settle()
+    assert shop.decisions("amina")[1:] == ["wait_1 exited event:closed"]
+    assert shop.decisions("baraka")[1:] == ["wait_1 goal event:shipped"]
+
+
+def test_what_happened_during_one_entry_ends_no_other(tmp_path: Path, database: Database) -> None:
+    """A `where` is judged when its event is taken in: a later entry of the same customer doesn't judge it anew."""
+    body = LEAVES.replace("{event: closed}", "{event: closed, where: customer.vip}")
+    shop = Shop.of(tmp_path, database, {"j": body})
+    shop.happens("amina", "purchase", at=START - timedelta(days=3))
+    shop.happens("amina", "closed", at=START - timedelta(days=1))
+    shop.runtime.people().describe("amina", Profile(attributes={"vip": True}))
+    shop.happens("amina", "purchase", at=START - timedelta(days=2))
+    assert shop.rows("SELECT state, outcome FROM enrolment ORDER BY id") == [("ready", None), ("ended", "exited")]
+
+
+def test_an_event_that_happened_after_the_look_at_the_clock_ends_the_journey_it_lets_in(
+    tmp_path: Path, database: Database
+) -> None:
+    """The look takes a moment, and what comes meanwhile has a later time than it."""
+    body = "enter: {schedule: 0 10 * * *}\nexit: [{event: closed}]\nsteps:\n  - wait: 30d\n"
+    shop = Shop.of(tmp_path, database, {"j": body})
+    shop.happens("amina", "shipped")
+    shop.happens("baraka", "closed")
+    shop.settle()
+    shop.clock.advance_to(START + timedelta(hours=1))
+    shop.happens("amina", "closed", at=shop.clock.now() + timedelta(seconds=1))
+    shop.settle()
+    assert shop.decisions("amina")[-1] == "wait_1 exited event:closed"
+    assert shop.decisions("baraka")[-1] == "wait_1 wait"
