@@ -107,6 +107,9 @@ def _notes(one: JourneyStatus, words: Words) -> list[str]:
         said.append(f"{counted(one.in_doubt, 'message')} in doubt: nobody can say whether the provider took them")
     if one.parked:
         said.append(f"{counted(one.parked, 'event')} could not be matched with it; kept for another try")
+    if one.given_up:
+        tried = f"{counted(one.given_up, 'event')} could not be matched with it in days of trying, and given up"
+        said.append(f"{tried}; mend the journey, and karibu publish {one.journey} tries again")
     if one.next_fire is not None:
         said.append(f"lets customers in next at {words.time(one.next_fire)}")
     if one.next_due is not None:

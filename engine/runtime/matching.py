@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -36,7 +37,7 @@ from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.runtime.entry import ENTERS, Entered, arriving, enter
 from engine.store.scratch import COUNTED, insert_ignore, scratch
-from engine.store.tables import customer, enrolment, event, goal_reached
+from engine.store.tables import customer, decision, enrolment, event, goal_reached
 from engine.store.types import Instant, id_type, span
 from triggers.event import EventTrigger
 
@@ -243,10 +244,14 @@ def reach_goals(
         return False
     jump = goal.jump
     reached = exists().where(goal_reached.c.enrolment_id == enrolment.c.id, goal_reached.c.event_id == event.c.id)
+    # An event may be matched again, for the sake of another version that could not be: it moves nobody twice.
+    moved = exists().where(
+        decision.c.enrolment_id == enrolment.c.id, decision.c.event_id == event.c.id, decision.c.outcome == REACHED
+    )
     cohort = Cohort.freeze(
         connection,
         step=None,
-        who=and_(mine, not_cause, reached),
+        who=and_(mine, not_cause, reached, not_(moved)),
         judgement=Judgement(literal(REACHED), literal(f"event:{goal.event}"), event_id=event.c.id),
         now=now,
         pass_id="event",

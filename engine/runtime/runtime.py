@@ -21,7 +21,7 @@ from engine.language.content import Content
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime import advance, delivery, versions
+from engine.runtime import advance, delivery, parking, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -122,6 +122,7 @@ class Runtime:
             programs = versions.load(connection, self.content, self.registry, now)
             refresh(connection, self.content, list(programs.values()), now)
             versions.let_members_in(connection, programs, done, now)
+            parking.afresh(connection, [one.journey for one in done if one.changed])
             return times, done
 
         self._as_of, done = self.database.written(write)

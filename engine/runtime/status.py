@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, not_, select
 
 from engine.cohort.fires import Timed
 from engine.cohort.program import Program
@@ -19,6 +19,7 @@ from engine.language.registry import Registry
 from engine.runtime import kept
 from engine.runtime.explain import goal_kind
 from engine.runtime.outlived import outlived
+from engine.runtime.parking import GIVEN_UP
 from engine.runtime.pausing import Pause, pauses
 from engine.runtime.versions import LIVE, STOPPED, digest
 from engine.segments.membership import segments_of, whole_because
@@ -48,6 +49,7 @@ class JourneyStatus:
     `state`: live, stopped, unpublished (only a file), gone (only in the database). `changed`: the file says something
     else than the newest version. `stopped`: messages not sent, by reason; `refused`: not let in, by reason. `value` is
     minor units where `money`. `next_fire`: when a date or schedule goes off; `next_due`: when the first wait ends.
+    `parked`: events that could not be matched with it and are tried again; `given_up`: those that no longer are.
     `stuck`: the first word that the files no longer know, by version.
     """
 
@@ -70,6 +72,7 @@ class JourneyStatus:
     value: float | None = None
     money: bool = False
     parked: int = 0
+    given_up: int = 0
     next_fire: datetime | None = None
     next_due: datetime | None = None
     stuck: Mapping[int, str] = field(default_factory=dict)
@@ -150,7 +153,8 @@ def status(
             stopped[name][reason] += n
 
     doors = _count(connection, candidate.c.journey)
-    parks = _count(connection, parked.c.journey)
+    parks = _count(connection, parked.c.journey, not_(GIVEN_UP))
+    lost = _count(connection, parked.c.journey, GIVEN_UP)
     turned: dict[str, Counter[str]] = {name: Counter() for name in chosen}
     for name, reason, n in connection.execute(
         select(refusal.c.journey, refusal.c.reason, func.count()).group_by(refusal.c.journey, refusal.c.reason)
@@ -194,6 +198,7 @@ def status(
                 value=value,
                 money=_in_money(program),
                 parked=parks.get(name, 0),
+                given_up=lost.get(name, 0),
                 next_fire=_next_fire(program, now, zones),
                 next_due=due.get(name),
                 stuck={number: problems[0].message for (of, number), problems in stuck.items() if of == name},
@@ -228,8 +233,8 @@ def _not_queued(connection: Connection) -> Iterable[tuple[str, str, int]]:
         yield journey, reason or "unknown", n
 
 
-def _count(connection: Connection, column: ColumnElement[Any]) -> dict[str, int]:
-    rows = connection.execute(select(column, func.count()).group_by(column))
+def _count(connection: Connection, column: ColumnElement[Any], *where: ColumnElement[bool]) -> dict[str, int]:
+    rows = connection.execute(select(column, func.count()).where(*where).group_by(column))
     return {row[0]: row[1] for row in rows}
 
 

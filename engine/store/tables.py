@@ -406,7 +406,8 @@ class MessageEvent(SQLModel, table=True):
 
 
 class Parked(SQLModel, table=True):
-    """An event one journey could not be matched with (its fault, not the event's). Kept for another try."""
+    """An event one journey could not be matched with (its fault, not the event's). Kept for another try. `attempts`:
+    how often it was tried; `at`: the last time."""
 
     journey: str = _text(key=True)
     event_id: int = _points_to("event", key=True)
