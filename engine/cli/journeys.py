@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -102,8 +103,8 @@ def enter(
         now = app.clock.now()
         told = {}
         for row in ids.values():
-            with app.database.write() as connection:
-                told[row.external_id] = let_in(connection, app.content, program, row, now)
+            entering = partial(let_in, content=app.content, program=program, who=row, now=now)
+            told[row.external_id] = app.database.written(entering)
     if as_json:
         rows = [{"customer": who, "outcome": one.outcome, "reason": one.reason} for who, one in told.items()]
         say_json({"journey": name, "customers": rows})

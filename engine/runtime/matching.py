@@ -37,11 +37,13 @@ from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.runtime.entry import ENTERS, Entered, arriving, enter
 from engine.store.scratch import COUNTED, insert_ignore, scratch
-from engine.store.tables import customer, decision, enrolment, event, goal_reached
-from engine.store.types import Instant, id_type, span
+from engine.store.tables import IN_JOURNEY, customer, decision, enrolment, event, goal_reached, mark
+from engine.store.types import Instant, id_type, micros, span
 from triggers.event import EventTrigger
 
 REACHED = "goal"
+UNHEARD = "unheard:"
+"""Begins the mark of a version and a moment at which the clock let people in, while others took events in."""
 
 earlier = Table(
     "earlier",
@@ -104,43 +106,70 @@ def let_in(connection: Connection, program: Program, named: Select[Any], now: da
 
 
 def _hear_what_came_before(connection: Connection, program: Program, now: datetime) -> None:
-    """Exits and goals of those who have just entered, by events that are there already: each in its turn, in the order
-    in which they happened, and judged like one that comes in time."""
+    """Exits and goals of those in `arriving` who have just entered."""
     names = {*program.exit_events, *program.goal_events}
     if not names:
         return
-    if connection.dialect.name == "postgresql" and program.enter_events:
-        # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside.
-        lock_customers(connection, select(arriving.c.customer_id).where(arriving.c.verdict == ENTERS))
-    scratch(connection, earlier)
     since: ColumnElement[Any] = literal(now, Instant())
     if program.enter_events:
+        if connection.dialect.name == "postgresql":
+            # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside.
+            lock_customers(connection, select(arriving.c.customer_id).where(arriving.c.verdict == ENTERS))
         since = func.coalesce(entry_event.c.occurred_at, since, type_=Instant())
         them = arriving.outerjoin(entry_event, entry_event.c.id == arriving.c.event_id)
-        happened = Onward(them, event, event.c.customer_id == arriving.c.customer_id)
-    else:  # they may be everybody there is, but little has happened since now
-        happened = Onward(event, arriving, event.c.customer_id == arriving.c.customer_id)
-    turn = func.row_number().over(partition_by=event.c.customer_id, order_by=[event.c.occurred_at, event.c.id])
-    rows = (
-        select(event.c.id, event.c.customer_id, event.c.name, turn)
-        .select_from(happened)
-        .where(
-            arriving.c.verdict == ENTERS,
-            event.c.name.in_(sorted(names)),
-            event.c.occurred_at >= since,
-            event.c.id.is_distinct_from(arriving.c.event_id),
-        )
+        source = Onward(them, event, event.c.customer_id == arriving.c.customer_id)
+    else:  # they may be everybody there is, too many to be locked; but little has happened since now
+        if connection.dialect.name == "postgresql":
+            note = {"name": f"{UNHEARD}{program.version_id}:{micros(now)}", "value": None}
+            connection.execute(insert_ignore(connection, mark), [note])
+        source = Onward(event, arriving, event.c.customer_id == arriving.c.customer_id)
+    happened = and_(
+        arriving.c.verdict == ENTERS, event.c.occurred_at >= since, event.c.id.is_distinct_from(arriving.c.event_id)
     )
-    if not connection.execute(insert(earlier).from_select(list(earlier.c), rows), execution_options=COUNTED).rowcount:
-        return
     just = exists().where(
         arriving.c.customer_id == enrolment.c.customer_id,
         arriving.c.key == enrolment.c.key,
         arriving.c.cause == enrolment.c.cause,
         arriving.c.verdict == ENTERS,
     )
-    last = connection.execute(select(func.max(earlier.c.turn))).scalar_one()
-    for number in range(1, last + 1):
+    _hear_in_turn(connection, program, names, source, happened, just, now)
+
+
+def hear_what_came_beside(connection: Connection, program: Program, entered_at: datetime, now: datetime) -> None:
+    """Exits and goals of those whom the clock let in at this moment, by what others were just taking in."""
+    names = {*program.exit_events, *program.goal_events}
+    just = and_(_of(program), enrolment.c.entered_at == literal(entered_at, Instant()), enrolment.c.event_id.is_(None))
+    them = exists().where(enrolment.c.customer_id == event.c.customer_id, enrolment.c.journey == program.name, just)
+    happened = and_(them, event.c.occurred_at >= literal(entered_at, Instant()))
+    _hear_in_turn(connection, program, names, event, happened, just, now)
+
+
+def _hear_in_turn(
+    connection: Connection,
+    program: Program,
+    names: set[str],
+    source: FromClause,
+    happened: ColumnElement[bool],
+    just: ColumnElement[bool],
+    now: datetime,
+) -> None:
+    """Exits and goals of the enrolments `just` names, by these events, in the order in which they happened and judged
+    like one that comes in time."""
+    scratch(connection, earlier)
+    turn = func.row_number().over(partition_by=event.c.customer_id, order_by=[event.c.occurred_at, event.c.id])
+    rows = (
+        select(event.c.id, event.c.customer_id, event.c.name, turn)
+        .select_from(source)
+        .where(event.c.name.in_(sorted(names)), happened)
+    )
+    if not connection.execute(insert(earlier).from_select(list(earlier.c), rows), execution_options=COUNTED).rowcount:
+        return
+    undecided: ColumnElement[bool] = IN_JOURNEY
+    if program.goal_events:
+        undecided = or_(IN_JOURNEY, not_(exists().where(goal_reached.c.enrolment_id == enrolment.c.id)))
+    next_turn = select(func.min(earlier.c.turn)).select_from(Onward(earlier, enrolment, _inside(program, earlier)))
+    number = 0
+    while (number := connection.scalar(next_turn.where(just, undecided, earlier.c.turn > number))) is not None:
         heard = select(earlier).where(earlier.c.turn == number).subquery("heard")
         exit_by_event(connection, program, heard, names, now, just)
         if program.goal_events:

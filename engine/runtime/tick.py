@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Select, exists, func, literal, select, true
 from engine.cohort.fires import Look, Timed
 from engine.cohort.program import Program
 from engine.language.content import Content
-from engine.runtime import matching
+from engine.runtime import beside, matching
 from engine.runtime.matching import let_in
 from engine.runtime.parking import try_again
 from engine.segments import membership
@@ -78,6 +78,7 @@ def tick(
     ticked.failed |= looked.failed
     _door(database, programs, now, ticked)
     try_again(database, programs, now)
+    beside.hear(database, programs, now)
     return ticked
 
 

@@ -41,6 +41,14 @@ def alone(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
 
 
+def facts_are_in(connection: Connection) -> None:
+    """Wait until everybody who is just taking facts in has committed, and keep nobody longer. Gives up with
+    DatabaseBusy like a merge."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
+    _hold(connection, "pg_advisory_xact_lock", FACTS)
+
+
 def _hold(connection: Connection, function: str, name: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT {function}(hashtext(:name))"), {"name": name})

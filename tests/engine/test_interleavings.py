@@ -258,6 +258,37 @@ def test_a_goal_taken_in_beside_the_entry_it_follows_counts(
         every_moment(run)
 
 
+CLOCK = {"hi": "enter: {schedule: 0 10 * * *, again: after exit}\nexit: [{event: closed}]\nsteps:\n  - wait: 30d\n"}
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_an_exit_taken_in_beside_the_look_that_lets_its_customer_in_ends_the_journey(
+    postgres: Postgres, tmp_path: Path, looks_first: bool
+) -> None:
+    with two_engines(postgres, tmp_path, CLOCK) as (one, other):
+        one.settle()
+
+        def run(n: int) -> int:
+            one.happens(f"amina-{n}", "other")
+            one.settle()
+            one.clock.advance_to(START + timedelta(days=n, hours=1))
+            at = one.clock.now() + timedelta(seconds=1)
+
+            def closes(shop: Shop) -> object:
+                return shop.happens(f"amina-{n}", "closed", at=at)
+
+            if looks_first:
+                statements = Interleaved(one, n, lambda: closes(other)).run(one.runtime.tick)
+            else:
+                statements = Interleaved(one, n, other.runtime.tick).run(lambda: closes(one))
+            one.later(seconds=2)
+            assert outcome_of(one, f"amina-{n}") == [("exited",)], f"before statement {n}"
+            assert one.rows("SELECT count(*) FROM mark WHERE name LIKE 'unheard:%'") == [(0,)]
+            return statements
+
+        every_moment(run)
+
+
 def outcome_of(shop: Shop, name: str) -> list[tuple[object, ...]]:
     of = "SELECT e.outcome FROM enrolment e JOIN customer c ON c.id = e.customer_id WHERE c.external_id = "
     return shop.rows(f"{of}'{name}'")
