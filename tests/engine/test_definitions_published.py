@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 
 from engine.builtins import registry
 from engine.language.content import load
 from engine.language.errors import ContentError
+from engine.runtime import runtime
 from engine.runtime.runtime import Runtime
+from engine.segments import survey
 from engine.store import published
 from engine.store.database import Database
 from tests.engine.shop import Shop
@@ -54,6 +57,29 @@ def test_who_joins_while_an_engine_has_not_read_the_newest_files_enters_when_it_
     shop.runtime.renew(publisher.content, publisher.post)
     shop.later(seconds=1)
     assert shop.rows(INSIDE) == [("amina",), ("baraka",)]
+
+
+def test_an_engine_with_the_old_files_lets_be_what_a_publish_is_filling(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = opened(tmp_path / "old", database)
+    shop.happens("amina", "purchase", total=5)
+    shop.settle()
+    publisher = mended(shop, tmp_path / "old", tmp_path / "new", "customer.vip or customer.score > 2")
+    definition = "SELECT digest FROM segment_state"
+    looks = []
+
+    def watched(*given: Any) -> Any:
+        suspects = survey.prepare(*given)
+        filled = shop.rows(definition)
+        shop.runtime.tick()
+        assert shop.rows(definition) == filled
+        looks.append(1)
+        return suspects
+
+    monkeypatch.setattr(runtime, "prepare", watched)
+    publisher.publish()
+    assert looks == [1]
 
 
 def test_exits_are_looked_at_by_an_engine_that_has_not_read_the_newest_files(
