@@ -26,7 +26,7 @@ from engine.store.types import moment
 log = logging.getLogger("karibu.beside")
 
 KEPT = timedelta(days=1)
-"""So long a version that no engine knows any more is waited for."""
+"""So long it is tried, and a version waited for that this engine doesn't know."""
 
 
 def hear(database: Database, programs: Sequence[Program], now: datetime) -> None:
@@ -45,8 +45,10 @@ def hear(database: Database, programs: Sequence[Program], now: datetime) -> None
     known = {program.version_id: program for program in programs}
     for name in names:
         version, at = (int(part) for part in name.removeprefix(UNHEARD).split(":"))
-        program, entered_at = known.get(version), moment(at)
-        if program is None and now - entered_at < KEPT:
+        entered_at = moment(at)
+        over = now - entered_at >= KEPT
+        program = None if over else known.get(version)
+        if program is None and not over:
             continue
         try:
             database.written(partial(_hear, name=name, program=program, entered_at=entered_at, now=now))

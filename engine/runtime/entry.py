@@ -77,7 +77,8 @@ class Entered:
 def enter(connection: Connection, program: Program, named: Select[Any], now: datetime) -> Entered:
     """Let in those of `named` (rows of customer_id, cause, event_id; one a customer) who may enter this version.
 
-    Writes enrolments with their decision, candidates at the door, and refusals; all in the caller's transaction."""
+    Writes enrolments with their decision, candidates at the door, and refusals; all in the caller's transaction. Only
+    `matching.let_in` calls it: who enters may have missed something."""
     scratch(connection, arriving)
     _judge(connection, program, named.subquery("named"), now)
     rule = program.journey.enter

@@ -3,8 +3,9 @@
 Law 3: an accepted event has found its journeys. The event, its counts, the entries it causes and the waits it ends
 commit together. There is no id cursor over events: on PostgreSQL a row that commits late would be skipped for good. The
 live enrolments of the customers are locked, in id order, before anything is matched: otherwise a move to "listening"
-and the event it listens for could pass each other. Each journey's matching stands in a savepoint: a poison journey
-parks (event, journey) for another try and costs nobody their event.
+and the event it listens for could pass each other. So are the customers: an entry, and the exit from it that another
+engine takes in beside it, could do the same. Each journey's matching stands in a savepoint: a poison journey parks
+(event, journey) for another try and costs nobody their event.
 
 One event a customer a round: the second of two in one batch is judged after the first has been applied.
 """
