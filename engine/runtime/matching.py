@@ -79,7 +79,8 @@ def concerns(program: Program, names: set[str], inside: bool) -> bool:
 def match(
     connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime, *, inside: bool
 ) -> bool:
-    """Match the events in `arrived` (at most one a customer). True when the version has work now."""
+    """Match the events in `arrived` (at most one a customer), whose customers `lock_live` has locked. True when the
+    version has work now."""
     work = False
     if inside:
         exit_by_event(connection, program, arrived, names, now)
@@ -92,27 +93,30 @@ def match(
     rule = program.journey.enter
     if program.takes_entries and isinstance(rule, EventTrigger) and names & program.enter_events:
         named = rule.named(Scope(program, now, at_the_door=True), arrived)
-        work |= let_in(connection, program, named, now).entered > 0
+        work |= let_in(connection, program, named, now, locked=True).entered > 0
     return work
 
 
-def let_in(connection: Connection, program: Program, named: Select[Any], now: datetime) -> Entered:
+def let_in(
+    connection: Connection, program: Program, named: Select[Any], now: datetime, *, locked: bool = False
+) -> Entered:
     """Let in those of `named` who may enter, as `entry.enter`; then let them hear what happened since they entered and
-    was taken in before. Their entry may have come late, or be taken in beside the event by another engine."""
+    was taken in before. Their entry may have come late, or be taken in beside the event by another engine. `locked`:
+    their rows of `customer` are, already."""
     entered = enter(connection, program, named, now)
     if entered.entered or entered.held_out:
-        _hear_what_came_before(connection, program, now)
+        _hear_what_came_before(connection, program, now, locked)
     return entered
 
 
-def _hear_what_came_before(connection: Connection, program: Program, now: datetime) -> None:
+def _hear_what_came_before(connection: Connection, program: Program, now: datetime, locked: bool) -> None:
     """Exits and goals of those in `arriving` who have just entered."""
     names = {*program.exit_events, *program.goal_events}
     if not names:
         return
     since: ColumnElement[Any] = literal(now, Instant())
     if program.enter_events:
-        if connection.dialect.name == "postgresql":
+        if connection.dialect.name == "postgresql" and not locked:
             # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside.
             lock_customers(connection, select(arriving.c.customer_id).where(arriving.c.verdict == ENTERS))
         since = func.coalesce(entry_event.c.occurred_at, since, type_=Instant())
