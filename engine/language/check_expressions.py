@@ -113,7 +113,7 @@ class _Reading:
         known = _known(self.content, kind)
         if known is not None and name not in known:
             label = "customer attribute" if kind == "attribute" else kind
-            hint = did_you_mean(name, known) or (f"project.yaml names no {label} yet" if not known else None)
+            hint = _nearest(kind, name, known) or (f"project.yaml names no {label} yet" if not known else None)
             yield self.document.problem(path, f'unknown {label} "{name}"', hint, on_key=kind == "attribute")
         channel = name.partition("/")[0]
         if kind == "template" and channel not in self.content.project.channels:
@@ -185,6 +185,14 @@ class _Reading:
         """Where an expression begins in the text that was typed, which may hold more than it."""
         node = self.document.node(self.document.place(path)[1])
         return max(0, node.text.find(text)) if isinstance(node, Scalar) else 0
+
+
+def _nearest(kind: str, name: str, known: Iterable[str]) -> str | None:
+    if kind != "attribute":
+        return did_you_mean(name, known)
+    hint = did_you_mean(name.removeprefix("customer."), (each.removeprefix("customer.") for each in known))
+    declare = "add it under customer: in project.yaml"
+    return hint.replace('"', '"customer.', 1) if hint and hint.startswith("did") else declare
 
 
 def _known(content: Content, kind: str) -> Iterable[str] | None:

@@ -253,7 +253,9 @@ def _topic(way: _Way) -> Iterator[Problem]:
 
 def _complaints(way: _Way) -> Iterator[Problem]:
     for complaint in way.journey.enter.complaints():
-        yield way.document.problem(("enter", *complaint.path), complaint.message, complaint.hint)
+        at = ("enter", *complaint.path)
+        yield way.document.problem(at, complaint.message, complaint.hint, on_key=complaint.on_key)
     for place in way.places:
         for complaint in place.step.complaints():
-            yield way.document.problem((*place.path, *complaint.path), complaint.message, complaint.hint)
+            at = (*place.path, *complaint.path)
+            yield way.document.problem(at, complaint.message, complaint.hint, on_key=complaint.on_key)

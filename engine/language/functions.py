@@ -53,7 +53,9 @@ class Call:
         name = self.text(argument)
         if name is None or names is None or name in names:
             return name or ""
-        self.tell(argument, f'unknown {what} "{name}"', did_you_mean(name, names))
+        self.tell(
+            argument, f'unknown {what} "{name}"', did_you_mean(name, names) or (None if names else "there is none")
+        )
         return ""
 
     @cached_property

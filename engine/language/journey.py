@@ -45,7 +45,7 @@ from engine.language.fields import (
     whole,
 )
 from engine.language.moments import Duration, duration_text, parse_duration, text_or
-from engine.language.naming import only, unknown
+from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
 
 
@@ -84,6 +84,7 @@ class Complaint:
     path: Path
     message: str
     hint: str | None = None
+    on_key: bool = False
 
 
 class StepModel(Model):
@@ -120,6 +121,16 @@ class StepModel(Model):
         """What is wrong with this step that no single field shows."""
         return ()
 
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if isinstance(context, Registry):
+            if key in context.steps:
+                hint = "begin each step with its own -"
+                return Wrong(f"this is {cls.type} and {key} in one step", hint, on_key=True)
+            if owners := [name for name, model in context.steps.items() if key in set(model.keys())]:
+                return Wrong(f'{cls.type} has no "{key}"', f"it belongs to {either(owners)}", on_key=True)
+        return super().unknown_key(key, context)
+
 
 class TriggerModel(Model):
     """The fields that every `enter:` has. The decorator @trigger gives it its `type`."""
@@ -140,6 +151,16 @@ class TriggerModel(Model):
     def complaints(self) -> Iterable[Complaint]:
         """What is wrong with this trigger that no single field shows."""
         return ()
+
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if isinstance(context, Registry):
+            if key in context.triggers:
+                hint = "a journey has one way in; remove one of the two"
+                return Wrong(f"this is {cls.type} and {key} in one trigger", hint, on_key=True)
+            if owners := [name for name, model in context.triggers.items() if key in set(model.keys())]:
+                return Wrong(f'{cls.type} has no "{key}"', f"it belongs to {either(owners)}", on_key=True)
+        return super().unknown_key(key, context)
 
 
 @dataclass(frozen=True)
@@ -228,22 +249,32 @@ def _registry(info: ValidationInfo) -> Registry:
     return info.context
 
 
+class GivenUp(dict[str, Any]):
+    """The mapping of a step that is known to be faulty; it says itself what it is read as."""
+
+    def read(self, registry: Registry) -> StepModel:
+        raise NotImplementedError
+
+
 def read_step(value: Any, info: ValidationInfo) -> StepModel:
     """The step of one mapping, by the key that names it."""
     if isinstance(value, StepModel):
         return value
     registry = _registry(info)
+    if isinstance(value, GivenUp):
+        return value.read(registry)
     if isinstance(value, str):
         raise Wrong(f'a step is written with a colon: "{value or "wait"}: …"', _steps_hint(value, registry))
     if not isinstance(value, Mapping):
         raise Wrong("a step is expected here, like wait: 3d")
     models = {key: registry.steps[key] for key in value if key in registry.steps}
-    model = only(models, "step", "begin each step with its own -")
+    model = first_named(models)
     if model is None:
         for key in value:
             if key in NOT_YET:
                 raise Wrong(f"{key} is not available yet", "remove this step", at=(key,), on_key=True)
-        key = unknown(value, registry.steps, {"id", "then", "else", "when", "do", "with"})
+        options = {"do"}.union(*(each.keys() for each in registry.steps.values()))
+        key = unknown(value, registry.steps, options)
         if key is None:
             raise Wrong("these are options, and no step", "one of " + ", ".join(registry.steps))
         raise Wrong(f'unknown step "{key}"', did_you_mean(key, registry.steps), at=(key,), on_key=True)
@@ -260,9 +291,10 @@ def read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
     known = registry.trigger_keys()
     if not isinstance(value, Mapping):
         raise Wrong("enter says what lets customers in", "like enter: {event: signed_up}")
-    model = only({key: known[key] for key in value if key in known}, "trigger", "a journey has one way in")
+    model = first_named({key: known[key] for key in value if key in known})
     if model is None:
-        key = unknown(value, known, set(TriggerModel.keys()))
+        options = set(TriggerModel.keys()).union(*(each.keys() for each in registry.triggers.values()))
+        key = unknown(value, known, options)
         if key is None:
             raise Wrong("enter doesn't say what lets customers in", "one of " + ", ".join(registry.triggers))
         raise Wrong(f'unknown trigger "{key}"', did_you_mean(key, registry.triggers), at=(key,), on_key=True)

@@ -232,6 +232,8 @@ def _shown(token: Token) -> str:
 
 def _hint(text: str, at: int) -> str | None:
     here = text[at : at + 2]
+    if not here and text.count("(") > text.count(")"):
+        return "close the bracket"
     if here.startswith("=") and here != "==":
         return 'compare with "=="'
     if here == "&&":
