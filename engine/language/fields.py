@@ -173,11 +173,12 @@ Template = Annotated[str, _text(lambda text: text), WithJsonSchema({"type": "str
 
 def _filled(text: str) -> str:
     if not text.strip():
-        raise Wrong("a text is missing here")
+        raise Wrong("a text is missing here", "write what it should say")
     return text
 
 
 Text = Annotated[str, _text(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
+FilledTemplate = Annotated[str, _text(_filled), WithJsonSchema({"type": "string", "minLength": 1}), Literally()]
 
 
 def whole(low: int, high: int) -> tuple[Any, WithJsonSchema]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -87,6 +87,17 @@ class Complaint:
     on_key: bool = False
 
 
+@dataclass(frozen=True)
+class Dated:
+    """A moment on the wall clock that a step or a trigger names: where below it, when, and what becomes of customers
+    once it has gone by.
+    """
+
+    path: Path
+    moment: datetime
+    then: str
+
+
 class StepModel(Model):
     """The fields of a step in YAML. The decorator @step gives it its `type`."""
 
@@ -116,6 +127,14 @@ class StepModel(Model):
     def may_pass_at_once(self) -> bool:
         """Whether a customer may leave in the pass they came in: a loop made only of such steps would never rest."""
         return not self.waits
+
+    def starts(self) -> tuple[str, ...]:
+        """The journeys it sends customers to."""
+        return ()
+
+    def dated(self) -> Iterable[Dated]:
+        """The days this step names."""
+        return ()
 
     def complaints(self) -> Iterable[Complaint]:
         """What is wrong with this step that no single field shows."""
@@ -147,6 +166,10 @@ class TriggerModel(Model):
     def entry_event(self) -> str | None:
         """The event that `entry.*` is, or None when no event lets customers in."""
         return None
+
+    def dated(self) -> Iterable[Dated]:
+        """The days this trigger names."""
+        return ()
 
     def complaints(self) -> Iterable[Complaint]:
         """What is wrong with this trigger that no single field shows."""

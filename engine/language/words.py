@@ -64,7 +64,8 @@ def _problem(error: Any, document: Document, prefix: Path) -> Problem:
     path = prefix + tuple(error["loc"])
     if kind == "missing":
         where, found = document.place(path[:-1])
-        return told(document.file, document.text, where, dotted((*found, path[-1])), f"{path[-1]} is missing here")
+        what = f"{path[-1]} is missing here"
+        return told(document.file, document.text, where, dotted((*found, path[-1])), what, f"add {path[-1]}:")
     wrong = context.get("error")
     if isinstance(wrong, Wrong):
         key = path[-1:] == ("[key]",)
