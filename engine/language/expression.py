@@ -287,7 +287,11 @@ class Reader:
     def test(self, node: nodes.Test) -> Typed:
         part = self.typed(node.node)
         if node.name != "set" or node.args or node.kwargs:
-            hint = "write: is set, or: is not set" if node.name in ("none", "defined", "undefined", "empty") else None
+            hint = (
+                "write: is set, or: is not set"
+                if node.name in ("none", "null", "defined", "undefined", "empty")
+                else None
+            )
             raise ExpressionError(
                 f'"is {node.name}" can\'t be used in an expression',
                 node.lineno,
@@ -488,6 +492,8 @@ def _compare_hint(typed: Typed) -> str | None:
 
 def _unlike(left: Typed, right: Typed) -> str | None:
     kinds = {left.type.kind, right.type.kind}
+    if kinds == {Kind.DATE, Kind.NUMBER}:
+        return "age(customer.birthday) gives years, days_until(…) days"
     if kinds == {Kind.DURATION, Kind.NUMBER}:
         return "write the number as a duration: 30m, 12h, 90d, 2w"
     if kinds == {Kind.MONEY, Kind.NUMBER}:

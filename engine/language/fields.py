@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from engine.language.errors import Path, Wrong, did_you_mean
+from engine.language.errors import CURLY, Path, Wrong, did_you_mean, nearest
 from engine.language.moments import text_or
 
 
@@ -53,7 +53,8 @@ class Model(BaseModel):
     @classmethod
     def unknown_key(cls, key: str, context: Any) -> Wrong:
         """What is said of a key that this model doesn't have."""
-        return Wrong(f'unknown key "{key}"', did_you_mean(key, cls.keys()), on_key=True)
+        keys = cls.keys()
+        return Wrong(f'unknown key "{key}"', did_you_mean(key, keys), on_key=True, meant=nearest(key, keys))
 
 
 def _own(model: type[Model], error: Any, context: Any) -> InitErrorDetails:
@@ -111,19 +112,24 @@ def _expression(text: str) -> str:
     return text
 
 
-def named(pattern: str, what: str, hint: str) -> tuple[Any, WithJsonSchema]:
-    """A validator and a JSON Schema for names of this pattern."""
+def named(
+    pattern: str, what: str, hint: str, meant: Callable[[str], str | None] = lambda text: None
+) -> tuple[Any, WithJsonSchema]:
+    """A validator and a JSON Schema for names of this pattern; `meant` may guess what to write instead."""
     matches = re.compile(pattern).fullmatch
 
     def read(text: str) -> str:
         if not text:
             raise Wrong(f"{what} is missing here", hint)
         if not matches(text):
-            raise Wrong(f'"{text}" can\'t be {what}', hint)
+            quoted = text[:1] in tuple(CURLY)
+            raise Wrong(f'"{text}" can\'t be {what}', "leave out the curly quotes" if quoted else meant(text) or hint)
         return text
 
     return _text(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
+
+CHANNELS = ("email", "sms", "push", "whatsapp")
 
 _WORDS = "small letters, digits and _, beginning with a letter"
 _DASHED = "small letters, digits and -, beginning with a letter"
@@ -136,10 +142,21 @@ _CHANNEL = named(r"[a-z][a-z0-9_]{0,62}", "a channel", "email, sms, push or what
 _ATTRIBUTE = named(
     r"customer\.[a-z][a-z0-9_]{0,62}", "a customer attribute", "write customer. and its name, like customer.tier"
 )
+
+
+def _template_meant(text: str) -> str | None:
+    name = text.strip().lower().removeprefix("templates/").replace(" ", "-")
+    for ending in (".mjml", ".txt", ".yaml"):
+        name = name.removesuffix(ending)
+    return f"write {name}" if re.fullmatch(_TEMPLATE_NAME, name) else None
+
+
+_TEMPLATE_NAME = r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}"
 _TEMPLATE = named(
-    r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}",
+    _TEMPLATE_NAME,
     "a template",
     "write channel/name, like email/welcome; the channels are email, sms, push and whatsapp",
+    _template_meant,
 )
 
 NewStepId = Annotated[str, *_ID]

@@ -27,8 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from engine.language.errors import Path, Wrong, did_you_mean
+from engine.language.errors import Path, Wrong, did_you_mean, nearest
 from engine.language.fields import (
+    CHANNELS,
     Condition,
     EventAmount,
     EventName,
@@ -287,6 +288,8 @@ def read_step(value: Any, info: ValidationInfo) -> StepModel:
     if isinstance(value, GivenUp):
         return value.read(registry)
     if isinstance(value, str):
+        if value.partition("/")[0] in CHANNELS:
+            raise Wrong("this is a template, and no step", f"write send: {value}")
         raise Wrong(f'a step is written with a colon: "{value or "wait"}: …"', _steps_hint(value, registry))
     if not isinstance(value, Mapping):
         raise Wrong("a step is expected here, like wait: 3d")
@@ -300,7 +303,9 @@ def read_step(value: Any, info: ValidationInfo) -> StepModel:
         key = unknown(value, registry.steps, options)
         if key is None:
             raise Wrong("these are options, and no step", "one of " + ", ".join(registry.steps))
-        raise Wrong(f'unknown step "{key}"', did_you_mean(key, registry.steps), at=(key,), on_key=True)
+        hint = f"write send: {key}/NAME" if key in CHANNELS else did_you_mean(key, registry.steps)
+        hint = hint or "known: " + ", ".join(registry.steps)
+        raise Wrong(f'unknown step "{key}"', hint, at=(key,), on_key=True, meant=nearest(key, registry.steps))
     if not model.available:
         raise Wrong(f"{model.type} is not available yet", "remove this step", at=(model.type,), on_key=True)
     return model.model_validate(dict(value), context=registry, by_alias=True, by_name=False)
@@ -320,13 +325,16 @@ def read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
         key = unknown(value, known, options)
         if key is None:
             raise Wrong("enter doesn't say what lets customers in", "one of " + ", ".join(registry.triggers))
-        raise Wrong(f'unknown trigger "{key}"', did_you_mean(key, registry.triggers), at=(key,), on_key=True)
+        hint, meant = did_you_mean(key, registry.triggers), nearest(key, registry.triggers)
+        raise Wrong(f'unknown trigger "{key}"', hint, at=(key,), on_key=True, meant=meant)
     if not model.available:
         raise Wrong(f"{model.type} is not available yet", "choose another way in", at=(model.type,), on_key=True)
     return model.model_validate(dict(value), context=registry, by_alias=True, by_name=False)
 
 
 def _steps_hint(text: str, registry: Registry) -> str | None:
+    if not text:
+        return "write a step here, or remove the -"
     return None if text in registry.steps else did_you_mean(text, registry.steps)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import Field, model_validator
 from sqlalchemy import case, literal
@@ -29,6 +30,13 @@ class Branch(Step):
         if not any(arm.if_ is not None for arm in self.branch):
             raise Wrong("a branch needs an if", 'like - if: customer.country == "KE"', at=("branch",))
         return self
+
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if key in ("if", "then", "else"):
+            hint = "begin each if and else with its own - below branch, and indent then as far as its if"
+            return Wrong(f"{key} belongs into an arm of the branch", hint, on_key=True)
+        return super().unknown_key(key, context)
 
     def complaints(self) -> Iterable[Complaint]:
         for n, arm in enumerate(self.branch[:-1]):
