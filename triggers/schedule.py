@@ -28,7 +28,7 @@ from sqlalchemy import Select, literal, null, select
 
 from engine.cohort.fires import Beginning, Fire, Look, Timed
 from engine.language.errors import Wrong
-from engine.language.journey import Complaint
+from engine.language.journey import Complaint, Dated
 from engine.language.moments import LocalMoment, duration_text, parse_duration, text_or
 from engine.language.registry import trigger
 from engine.store import zones
@@ -110,6 +110,10 @@ class ScheduleTrigger(Timed):
         if (self.schedule is None) == (self.at is None):
             raise Wrong("a schedule is either a cron or a moment", "write schedule: or at:, not both")
         return self
+
+    def dated(self) -> Iterable[Dated]:
+        if self.at is not None:
+            yield Dated(("at",), self.at, "nobody is let in any more")
 
     def complaints(self) -> Iterable[Complaint]:
         if self.schedule is not None and next(self._times(NEW_YEAR, back=False), None) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from engine.cli.shell import (
     Json,
     Root,
     Told,
+    clock_of,
     command,
     counted,
     journey_name,
@@ -25,6 +26,9 @@ from engine.cli.shell import (
     say_json,
     warn,
 )
+
+if TYPE_CHECKING:
+    from engine.language.errors import Problem
 
 _IGNORED = "# What Karibu keeps here: data, messages, secrets.\n.karibu/\n.env\n"
 
@@ -67,31 +71,29 @@ def _is_journey(file: str) -> bool:
 
 
 @command(WRITE, "karibu check", "karibu check -C shop --json")
-def check(root: Root = None, as_json: Json = False) -> None:
+def check(ctx: typer.Context, root: Root = None, as_json: Json = False) -> None:
     """Tell everything that is wrong with the project's files.
 
-    Each problem comes with its file, line and column, and what to do. Only files are read, and nothing is sent."""
+    Each problem comes with its file, line and column, and what to do. A day that has gone by is told too, and is no
+    problem. Only files are read, and nothing is sent."""
     where = project_root(root)
     from engine.builtins import registry
     from engine.language.check import check_directory
+    from engine.language.check_dates import gone_by
+    from engine.language.content import PROJECT
     from engine.rendering.renderer import Renderer
 
     content, problems = check_directory(where, registry(), Renderer)
+    noticed = () if PROJECT in content.broken else gone_by(content, clock_of(ctx).now())
     if as_json:
-        told = [
-            {
-                "file": one.file,
-                "line": one.line,
-                "column": one.col,
-                "path": one.path,
-                "message": one.message,
-                "hint": one.hint,
-                "source": one.source_line,
-            }
-            for one in problems
-        ]
-        say_json({"ok": not problems, "problems": told})
-    elif problems:
+        told = [as_data(one) for one in problems]
+        say_json({"ok": not problems, "problems": told, "notices": [as_data(one) for one in noticed]})
+        if problems:
+            raise typer.Exit(CONTENT)
+        return
+    for notice in noticed:
+        warn(f"{notice}\n")
+    if problems:
         for problem in problems:
             say(f"{problem}\n")
         files = len({problem.file for problem in problems})
@@ -107,6 +109,19 @@ def check(root: Root = None, as_json: Json = False) -> None:
         say(f"Nothing is wrong: {', '.join(said)}.", "green")
     if problems:
         raise typer.Exit(CONTENT)
+
+
+def as_data(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON tells it."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.col,
+        "path": problem.path,
+        "message": problem.message,
+        "hint": problem.hint,
+        "source": problem.source_line,
+    }
 
 
 @command(WRITE, "karibu graph win-back", "karibu graph win-back > win-back.mmd")

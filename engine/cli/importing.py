@@ -55,10 +55,11 @@ def import_(
 
     It is history: counts and segments move, nobody enters a journey, and nothing is sent. Importing a file again counts
     nothing twice: an event is known by its column key, id or order_id, or else by all that its row says. A row with a
-    fault is not taken; it is told by its line and kept in FILE.rejected, which can be mended and imported."""
+    fault is not taken; all its faults are told by its line, and it is kept beside FILE, as orders.rejected.csv of
+    orders.csv (.ndjson of other kinds), which can be mended and imported."""
     with opened(ctx, root) as app:
         from engine.cli.journeys import engine_of
-        from engine.imports import Import, Kind, NoKind, Unreadable
+        from engine.imports import Import, Kind, NoColumn, NoKind, Unreadable
         from engine.runtime.runtime import Runtime
         from engine.store import zones
 
@@ -81,6 +82,8 @@ def import_(
                 result = work.run(file, tell)
         except Unreadable as unreadable:
             raise Told(str(unreadable)) from None
+        except NoColumn as no_column:
+            raise Told(f"{file}: {no_column}") from None
         except NoKind as no_kind:
             raise Told(
                 f"{file}: {no_kind}", "say --customers or --events, and name columns: --column customer=COLUMN"

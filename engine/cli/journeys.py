@@ -7,9 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.shell import RUN, Json, Root, Told, command, counted, journey_name, known, opened, say, say_json
+from engine.cli.content import as_data
+from engine.cli.shell import (
+    RUN,
+    Json,
+    Root,
+    Told,
+    command,
+    counted,
+    journey_name,
+    known,
+    opened,
+    say,
+    say_json,
+    warn,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.app import App
     from engine.runtime.runtime import Runtime
 
@@ -23,29 +39,44 @@ def publish(
 ) -> None:
     """Make journeys live.
 
-    All of them, or those that are named; one that has changed becomes a new version. The files are checked first, and
-    nothing is published while a problem is left. Customers who are inside stay on the version they entered."""
+    All of them, or those that are named; one that has changed becomes a new version, one that was stopped goes on. The
+    files are checked first, and nothing is published while a problem is left. Customers who are inside stay on the
+    version they entered."""
     with opened(ctx, root) as app:
+        from engine.language.check_dates import gone_by
+        from engine.language.content import journey_file
+
         check_content(app)
         names = [journey_name(app, name) for name in journeys or ()] or None
+        files = {journey_file(name) for name in names or app.content.journeys}
+        noticed = [one for one in gone_by(app.content, app.clock.now()) if one.file in files]
         found = engine_of(app).publish(names)
     if as_json:
         told = [
-            {"journey": one.journey, "version": one.number, "published": one.changed, "inside": one.in_flight}
+            {
+                "journey": one.journey,
+                "version": one.number,
+                "published": one.changed,
+                "resumed": one.resumed,
+                "inside": one.in_flight,
+            }
             for one in found
         ]
-        say_json({"journeys": told})
+        say_json({"journeys": told, "notices": [as_data(notice) for notice in noticed]})
         return
+    for notice in noticed:
+        warn(f"{notice}\n")
     width = max((len(one.journey) for one in found), default=0)
     for one in found:
-        said = f"{one.journey:<{width}}  version {one.number}, " + ("published" if one.changed else "unchanged")
+        said = f"{one.journey:<{width}}  version {one.number}, "
+        said += "published" if one.changed else "live again" if one.resumed else "unchanged"
         if one.changed and one.in_flight:
             stay = "stays on the version they entered" if one.in_flight == 1 else "stay on the version they entered"
             said += f"; {counted(one.in_flight, 'customer')} inside {stay}"
         say(said)
     if not found:
         say("There are no journeys: workflows/ holds none.")
-    elif any(one.changed for one in found):
+    elif any(one.changed or one.resumed for one in found):
         say("\nkaribu up runs them; a service that is up takes them within seconds.")
 
 
@@ -145,8 +176,10 @@ def stop(
     """Stop a journey, or end it for one customer.
 
     Nobody enters a stopped journey, nobody inside is moved, and nothing of it is sent, until `karibu publish JOURNEY`
-    resumes it. With --customer it ends for that one customer, and goes on for everybody else."""
+    resumes it, as the same version if its file says the same. With --customer it ends for that one customer, and goes
+    on for everybody else."""
     with opened(ctx, root) as app:
+        from engine.language.content import journey_file
         from engine.runtime import byhand
         from engine.runtime.explain import find
 
@@ -155,6 +188,7 @@ def stop(
             known(journey, byhand.published(connection), "published journey", "karibu status shows which there are")
             row = None if customer is None else _customer(find, connection, customer)
         now = app.clock.now()
+        file = app.settings.root / journey_file(journey)
         with app.database.write() as connection:
             if row is None:
                 versions, inside = byhand.stop_journey(connection, journey)
@@ -167,8 +201,21 @@ def stop(
     elif row is not None:
         said = "ended" if ended else "was not inside"
         say(f"{journey}: {row.external_id} {said}" + (f", {ended} times" if ended > 1 else ""))
-    elif not versions:
-        say(f"{journey} had been stopped before.")
     else:
-        say(f"{journey} is stopped: nobody enters, and {_still(inside)}.")
-        say(f"karibu publish {journey} resumes it.")
+        say(
+            f"{journey} is stopped: nobody enters, and {_still(inside)}."
+            if versions
+            else f"{journey} had been stopped before: {_still(inside)}."
+        )
+        for line in _what_then(journey, inside, file):
+            say(line)
+
+
+def _what_then(journey: str, inside: int, file: Path) -> list[str]:
+    """What can be done with a journey that is stopped."""
+    if file.exists():
+        return [f"karibu publish {journey} resumes it."]
+    said = [f"Its file {file.name} is gone, so it can't be resumed: write workflows/{file.name} first, and publish it."]
+    if inside:
+        said.append(f"karibu stop {journey} --customer ID ends it for one who is inside.")
+    return said

@@ -170,6 +170,14 @@ def opened(ctx: typer.Context, root: Path | None) -> Iterator[App]:
         made.close()
 
 
+def clock_of(ctx: typer.Context) -> Clock:
+    """The clock that was handed in, or the machine's own."""
+    from engine.runtime.clock import SystemClock
+
+    handed_in = ctx.obj.clock if isinstance(ctx.obj, Shell) else None
+    return handed_in or SystemClock()
+
+
 def readable(app: App) -> Content:
     """What can be read of the project, for commands that must answer while a journey's file is being mended.
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, exists, select
 
 from engine.cohort.program import Program
 from engine.imports import bulk
+from engine.imports.faults import every_fault, has_columns
 from engine.imports.reading import CsvTable, Row, Table, opened
 from engine.imports.rows import OURS, Faulty, Kind, Layout, Person, Rows
 from engine.runtime import tick
@@ -68,7 +69,8 @@ class Import:
     live: bool = False
 
     def run(self, path: Path, tell: Tell) -> Result:
-        """Take a file. Raises Unreadable when it can't be read at all, NoKind when it is unclear what it holds."""
+        """Take a file. Raises Unreadable when it can't be read at all, NoKind when it is unclear what it holds,
+        NoColumn when a column that was named isn't there; then nothing was taken."""
         table = opened(path)
         self.door.sightings.remember(self.runtime.database, self.door.project.events)
         try:
@@ -89,6 +91,8 @@ class Import:
         return told
 
     def _run(self, path: Path, table: Table, tell: Tell) -> Result:
+        if table.columns:
+            has_columns(self.named, table.columns)
         now = self.runtime.clock.now()
         zone = self.zone or ZoneInfo(self.runtime.content.project.brand.timezone)
         rows = Rows(self.door, zone, now, self.event, self.source)
@@ -124,7 +128,7 @@ class Import:
                 try:
                     batch.append(self._read(rows, row, layout, left_out))
                 except Faulty as faulty:
-                    fault = str(faulty)
+                    fault = "; ".join(every_fault(rows, row.cells, layout)) or str(faulty)
             if fault is not None:
                 result.rejected += 1
                 rejects.add(row, fault)

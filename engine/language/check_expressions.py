@@ -4,7 +4,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from engine.language import tree
 from engine.language.content import SEGMENTS, Content, is_journey, journey_file, name_of
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
-from engine.language.expression import parse, parse_condition
+from engine.language.expression import examine, parse
 from engine.language.fields import Expression, Literally, Marked, Refers, marked
 from engine.language.graph import Graph
 from engine.language.holes import Hole, pieces
@@ -113,7 +113,7 @@ class _Reading:
         known = _known(self.content, kind)
         if known is not None and name not in known:
             label = "customer attribute" if kind == "attribute" else kind
-            hint = did_you_mean(name, known) or (f"project.yaml names no {label} yet" if not known else None)
+            hint = _nearest(kind, name, known) or (f"project.yaml names no {label} yet" if not known else None)
             yield self.document.problem(path, f'unknown {label} "{name}"', hint, on_key=kind == "attribute")
         channel = name.partition("/")[0]
         if kind == "template" and channel not in self.content.project.channels:
@@ -162,15 +162,13 @@ class _Reading:
         self, text: str, path: Path, marker: Expression, names: Names, step: str | None, offset: int | None = None
     ) -> Iterator[Problem]:
         shift = self._offset(text, path) if offset is None else offset
-        read: Callable[..., Typed] = parse_condition if marker.expects == "condition" else parse
-        try:
-            typed = read(text, names, self.content.vocabulary)
-        except Wrong as wrong:
-            yield self.document.problem(path, wrong.message, wrong.hint, offset=shift + (wrong.offset or 0))
-            return
+        examined = examine(text, names, self.content.vocabulary, condition=marker.expects == "condition")
+        typed = examined.typed
+        for fault in examined.faults:
+            yield self.document.problem(path, fault.message, fault.hint, offset=shift + fault.offset)
         if marker.expects in _EXPECTED:
             kinds, expected = _EXPECTED[marker.expects]
-            if typed.type.kind not in kinds:
+            if typed.type.kind not in (*kinds, Kind.UNREAD):
                 yield self.document.problem(path, f"{expected}, and this is {typed.type.spoken}", offset=shift)
         if step is not None:
             yield from self._too_early(typed, path, step, shift)
@@ -187,6 +185,14 @@ class _Reading:
         """Where an expression begins in the text that was typed, which may hold more than it."""
         node = self.document.node(self.document.place(path)[1])
         return max(0, node.text.find(text)) if isinstance(node, Scalar) else 0
+
+
+def _nearest(kind: str, name: str, known: Iterable[str]) -> str | None:
+    if kind != "attribute":
+        return did_you_mean(name, known)
+    hint = did_you_mean(name.removeprefix("customer."), (each.removeprefix("customer.") for each in known))
+    declare = "add it under customer: in project.yaml"
+    return hint.replace('"', '"customer.', 1) if hint and hint.startswith("did") else declare
 
 
 def _known(content: Content, kind: str) -> Iterable[str] | None:
@@ -219,12 +225,10 @@ def _segments(content: Content) -> Iterator[Problem]:
     built_on: dict[str, set[str]] = {}
     for name, segment in content.segments.items():
         path: Path = (name, "when")
-        try:
-            typed = parse_condition(segment.when, Names(), content.vocabulary)
-        except Wrong as wrong:
-            yield document.problem(path, wrong.message, wrong.hint, offset=wrong.offset)
-            continue
-        built_on[name] = {part.segment for part in tree.walk(typed) if isinstance(part, tree.InSegment)}
+        examined = examine(segment.when, Names(), content.vocabulary, condition=True)
+        for fault in examined.faults:
+            yield document.problem(path, fault.message, fault.hint, offset=fault.offset)
+        built_on[name] = {part.segment for part in tree.walk(examined.typed) if isinstance(part, tree.InSegment)}
     told: set[str] = set()
     for name in built_on:
         if name not in told and (way := _circle(name, built_on)) is not None:

@@ -4,7 +4,7 @@ a branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from engine.language.content import Content, journey_file
@@ -50,9 +50,11 @@ def problems(content: Content) -> Iterator[Problem]:
             _deaf,
             _idle,
             _topic,
+            _itself,
             _complaints,
         ):
             yield from rule(way)
+    yield from _started(content)
 
 
 def _ids(way: _Way) -> Iterator[Problem]:
@@ -251,9 +253,70 @@ def _topic(way: _Way) -> Iterator[Problem]:
                 return
 
 
+def _started(content: Content) -> Iterator[Problem]:
+    """Journeys that start each other, or themselves, for ever without a wait."""
+    at_once = {name: dict(_at_once(content.graphs[name])) for name in content.journeys if _lets_in_again(content, name)}
+    for name, starts in at_once.items():
+        for target, path in starts.items():
+            way = _way_back(at_once, target, name)
+            if way is None:
+                continue
+            document = content.documents[journey_file(name)]
+            message = "this can start its own journey for ever without a wait"
+            if len(way) > 1:
+                message = f"these can start each other for ever without a wait: {' → '.join([name, *way])}"
+            yield document.problem((*path, "start"), message, "put a wait before it, or remove it")
+
+
+def _at_once(graph: Graph) -> Iterator[tuple[str, Path]]:
+    """The journeys that somebody who enters may be sent to in the same pass, and by which step."""
+    seen: set[str] = set()
+    waiting = [graph.first]
+    while waiting:
+        here = waiting.pop()
+        if here is None or here in seen or here not in graph.nodes:
+            continue
+        seen.add(here)
+        node = graph.nodes[here]
+        yield from ((journey, node.path) for journey in node.step.starts())
+        if node.step.may_pass_at_once():
+            waiting.extend(node.leads_to)
+
+
+def _lets_in_again(content: Content, name: str) -> bool:
+    """Whether somebody who has just left may enter at once: `never` and `after 30d` end every circle."""
+    return content.journeys[name].enter.again.rule in ("always", "restart", "after exit")
+
+
+def _way_back(onward: Mapping[str, Mapping[str, Path]], start: str, end: str) -> list[str] | None:
+    """The shortest way from a journey to another one, both included."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        if way[-1] == end:
+            return way
+        for target in onward.get(way[-1], ()):
+            if target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return None
+
+
+def _itself(way: _Way) -> Iterator[Problem]:
+    """A journey that nobody enters twice can't start itself."""
+    for place in way.places:
+        if way.journey.name in place.step.starts() and way.journey.enter.again.rule == "never":
+            message = "this starts its own journey, and nobody enters that a second time (again: never)"
+            hint = "remove it, or say in enter who may come again: again: after exit"
+            yield way.document.problem((*place.path, "start"), message, hint)
+
+
 def _complaints(way: _Way) -> Iterator[Problem]:
     for complaint in way.journey.enter.complaints():
-        yield way.document.problem(("enter", *complaint.path), complaint.message, complaint.hint)
+        at = ("enter", *complaint.path)
+        yield way.document.problem(at, complaint.message, complaint.hint, on_key=complaint.on_key)
     for place in way.places:
         for complaint in place.step.complaints():
-            yield way.document.problem((*place.path, *complaint.path), complaint.message, complaint.hint)
+            at = (*place.path, *complaint.path)
+            yield way.document.problem(at, complaint.message, complaint.hint, on_key=complaint.on_key)

@@ -9,7 +9,7 @@ from typing import Protocol
 from engine.language.check_expressions import names_in_steps
 from engine.language.content import PROJECT, Content, journey_file
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
-from engine.language.expression import parse
+from engine.language.expression import examine, parse
 from engine.language.fields import Refers, marked
 from engine.language.graph import Node
 from engine.language.types import Kind, Type
@@ -168,21 +168,12 @@ def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterat
 
 
 def _read(use: Use, content: Content, sent: _Sent, names: Names, lines: _Lines) -> Iterator[Problem]:
-    try:
-        parse(use.text, names, content.vocabulary)
-    except Wrong as wrong:
+    anywhere = {fault.message for fault in examine(use.text, Names(), content.vocabulary).faults}
+    for fault in examine(use.text, names, content.vocabulary).faults:
         # What is missing only in this journey must say so: another that sends the template may have it.
-        of_journey = "entry." in use.text or not _is_wrong_anywhere(use.text, content)
-        message = f'{wrong.message}, in "{sent.journey}"' if of_journey else wrong.message
-        yield lines.problem(use.file, use.line, message, wrong.hint, use.text)
-
-
-def _is_wrong_anywhere(text: str, content: Content) -> bool:
-    try:
-        parse(text, Names(), content.vocabulary)
-    except Wrong:
-        return True
-    return False
+        of_journey = "entry." in use.text or fault.message not in anywhere
+        message = f'{fault.message}, in "{sent.journey}"' if of_journey else fault.message
+        yield lines.problem(use.file, use.line, message, fault.hint, use.text)
 
 
 def _field(field: str, content: Content, names: Names) -> tuple[str, str | None] | None:

@@ -9,6 +9,9 @@ from difflib import get_close_matches
 
 Path = tuple[str | int, ...]
 
+CURLY = "“”„‘’‚«»"
+"""Quotes that word processors write, and that quote nothing here."""
+
 # A longer line is cut around the caret: a template pasted into one line must not fill the screen.
 WIDEST = 120
 
@@ -17,11 +20,19 @@ class Wrong(ValueError):
     """What a validator of the language raises: a message in our words, a hint, and where.
 
     `at` is the path below the value that is being validated (a key of it, or keys); `on_key` points at the key
-    instead of the value; `offset` counts characters into the text of the value (an expression's position).
+    instead of the value; `offset` counts characters into the text of the value (an expression's position); `meant` is
+    the key that was meant, so that the lint can go on as if it stood there.
     """
 
     def __init__(
-        self, message: str, hint: str | None = None, *, at: Path = (), on_key: bool = False, offset: int | None = None
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        at: Path = (),
+        on_key: bool = False,
+        offset: int | None = None,
+        meant: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -29,6 +40,7 @@ class Wrong(ValueError):
         self.at = at
         self.on_key = on_key
         self.offset = offset
+        self.meant = meant
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,16 @@ def dotted(path: Path) -> str:
     return text
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant."""
+    return next(iter(get_close_matches(name.lower(), sorted(set(known)), n=1, cutoff=0.65)), None)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The hint for a name that nothing has: the nearest known one, or all of them while they are few."""
     names = sorted(set(known))
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.65)
-    if near:
-        return f'did you mean "{near[0]}"?'
+    if near := nearest(name, names):
+        return f'did you mean "{near}"?'
     if not names:
         return None
     return "known: " + ", ".join(names) if len(names) <= 12 else None

@@ -7,7 +7,7 @@ refuses the rest with the place and a hint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,10 +20,20 @@ from engine.language.moments import parse_date
 from engine.language.references import explain, referenced
 from engine.language.syntax import ExpressionError, Micros, Source
 from engine.language.tree import Typed
-from engine.language.types import BOOLEAN, DATE, DURATION, INSTANT, MONEY, NUMBER, TEXT, Kind, Type, result_of
+from engine.language.types import BOOLEAN, DATE, DURATION, INSTANT, MONEY, NUMBER, TEXT, UNREAD, Kind, Type, result_of
 from engine.language.vocabulary import Names, Vocabulary
 
-__all__ = ["ExpressionError", "Names", "Typed", "Vocabulary", "explain", "parse", "parse_condition", "referenced"]
+__all__ = [
+    "ExpressionError",
+    "Names",
+    "Typed",
+    "Vocabulary",
+    "examine",
+    "explain",
+    "parse",
+    "parse_condition",
+    "referenced",
+]
 
 DAY = 86_400_000_000
 
@@ -31,66 +41,132 @@ _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq": 
 _ARITHMETIC: Mapping[type[nodes.Expr], Any] = {nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.Div: "/"}
 _ORDERED = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.INSTANT, Kind.DURATION, Kind.MONEY)
 _REFUSED: Mapping[type[nodes.Expr], tuple[str, str | None]] = {
-    nodes.Filter: ("filters can't be used in an expression", None),
-    nodes.Concat: ("texts can't be put together in an expression", None),
+    nodes.Filter: (
+        "filters can't be used in an expression",
+        "compare the value as it is kept",
+    ),
+    nodes.Concat: ("texts can't be put together in an expression", "compare each of them by itself"),
     nodes.CondExpr: ("if … else can't be used in an expression", "use a branch"),
     nodes.Getitem: ("square brackets can't follow a value", "use any(…), all(…) or count(…) over a list"),
-    nodes.Dict: ("a mapping can't be used in an expression", None),
+    nodes.Dict: ("a mapping can't be used in an expression", "one expression is expected, without braces"),
     nodes.Tuple: ("a comma can't stand here", "write a list in square brackets"),
-    nodes.List: ("a list can only follow in or not in", None),
+    nodes.List: ("a list can only follow in or not in", 'like customer.country in ["KE", "TZ"]'),
     nodes.FloorDiv: ('"//" can\'t be used in an expression', 'use "/"'),
-    nodes.Mod: ('"%" can\'t be used in an expression', None),
-    nodes.Pow: ('"**" can\'t be used in an expression', None),
+    nodes.Mod: ('"%" can\'t be used in an expression', "only + - * / can"),
+    nodes.Pow: ('"**" can\'t be used in an expression', "only + - * / can"),
     nodes.Pos: ('"+" can\'t stand before a value', "leave it out"),
 }
 
 
 def parse(text: str, names: Names, vocabulary: Vocabulary) -> Typed:
     """The typed tree of an expression. Raises ExpressionError: message, offset into the text, hint."""
-    return Reader(Source(text), names, vocabulary).read()
+    return _sound(examine(text, names, vocabulary))
 
 
 def parse_condition(text: str, names: Names, vocabulary: Vocabulary) -> Typed:
     """Like parse, for a place that wants true or false."""
-    typed = parse(text, names, vocabulary)
-    if typed.type != BOOLEAN:
-        raise ExpressionError(
-            f"a condition is expected here, and this is a {typed.type}", typed.span[0], "compare it with something"
-        )
-    return typed
+    return _sound(examine(text, names, vocabulary, condition=True))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The tree of an expression as far as it could be read, and all its faults in the order of the text."""
+
+    typed: Typed
+    faults: tuple[ExpressionError, ...]
+
+
+def examine(text: str, names: Names, vocabulary: Vocabulary, *, condition: bool = False) -> Examined:
+    """Read an expression and find everything that is wrong with it."""
+    try:
+        source = Source(text)
+    except ExpressionError as unreadable:
+        return Examined(tree.Unread(), (unreadable,))
+    reader = Reader(source, names, vocabulary)
+    typed = reader.typed(source.root)
+    if condition and typed.type not in (BOOLEAN, UNREAD):
+        message = f"a condition is expected here, and this is {typed.type.spoken}"
+        reader.faults.append(ExpressionError(message, typed.span[0], "compare it with something"))
+    return Examined(typed, tuple(sorted(reader.faults, key=lambda fault: fault.offset)))
+
+
+def _sound(examined: Examined) -> Typed:
+    if examined.faults:
+        raise examined.faults[0]
+    return examined.typed
+
+
+class _Echo(ExpressionError):
+    """A fault that only comes of another one."""
 
 
 class Reader:
-    """Gives the nodes of one text their types. `counting`: the function in whose `where` it reads."""
+    """Gives the nodes of one text their types, and keeps their faults: a faulty node is Unread, and the others are read
+    all the same.
 
-    def __init__(self, source: Source, names: Names, vocabulary: Vocabulary, counting: str | None = None) -> None:
+    `counting`: the function in whose `where` it reads; `vague`: what `event` and `item` are can't be told here.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        names: Names,
+        vocabulary: Vocabulary,
+        counting: str | None = None,
+        faults: list[ExpressionError] | None = None,
+        *,
+        vague: bool = False,
+    ) -> None:
         self.source = source
         self.names = names
         self.vocabulary = vocabulary
         self.counting = counting
+        self.faults = [] if faults is None else faults
+        self.vague = vague
 
-    def read(self) -> Typed:
-        return self.typed(self.source.root)
-
-    def inside(self, names: Names, counting: str) -> Reader:
-        return Reader(self.source, names, self.vocabulary, counting)
+    def inside(self, names: Names, counting: str | None, *, vague: bool = False) -> Reader:
+        return Reader(self.source, names, self.vocabulary, counting, self.faults, vague=vague or self.vague)
 
     def wrong(self, node: nodes.Node, message: str, hint: str | None = None) -> ExpressionError:
         return ExpressionError(message, self.source.span(node)[0], hint)
 
+    def tell(self, fault: ExpressionError) -> tree.Unread:
+        """Keep a fault and go on."""
+        if not isinstance(fault, _Echo):
+            self.faults.append(fault)
+        return tree.Unread()
+
     def typed(self, node: nodes.Expr) -> Typed:
-        """The typed tree of this node, with its span."""
-        reader = _READERS.get(type(node))
-        if reader is None:
-            message, hint = _REFUSED.get(type(node), ("this can't be used in an expression", None))
-            raise ExpressionError(message, self._offset(node), hint)
-        return replace(reader(self, node), span=self.source.span(node))
+        """The typed tree of this node, with its span; Unread, its fault told, if it has one."""
+        reader = _READERS.get(type(node), Reader.refused)
+        try:
+            typed = reader(self, node)
+        except ExpressionError as fault:
+            typed = self.tell(fault)
+        return replace(typed, span=self.source.span(node))
 
     def condition(self, node: nodes.Expr) -> Typed:
         typed = self.typed(node)
-        if typed.type != BOOLEAN:
-            raise self.wrong(node, f"true or false is expected here, and this is a {typed.type}", _compare_hint(typed))
-        return typed
+        if typed.type in (BOOLEAN, UNREAD):
+            return typed
+        message = f"true or false is expected here, and this is {typed.type.spoken}"
+        return self.tell(self.wrong(node, message, _compare_hint(typed)))
+
+    def refused(self, node: nodes.Expr) -> Typed:
+        """What the language doesn't have; its parts may have faults of their own."""
+        self.parts(node)
+        message, hint = _REFUSED.get(type(node), ("this can't be used in an expression", None))
+        raise ExpressionError(message, self._offset(node), hint)
+
+    def parts(self, node: nodes.Node) -> None:
+        """Look for faults in the parts of a node that has one itself."""
+        for part in node.iter_child_nodes():
+            if isinstance(node, nodes.Getitem) and isinstance(part, nodes.Name):
+                continue  # of customer["tier"] enough is said
+            if isinstance(part, nodes.Expr):
+                self.typed(part)
+            else:
+                self.parts(part)
 
     def _offset(self, node: nodes.Expr) -> int:
         start, end = self.source.span(node)
@@ -137,6 +213,7 @@ class Reader:
             path.insert(0, (inner.attr, inner))
             inner = inner.node
         if not isinstance(inner, nodes.Name):
+            self.typed(inner)
             raise ExpressionError("only names have parts", self._end(inner), "write customer.x, entry.x, event.x")
         if inner.name == "coupon":
             raise self.wrong(node, "coupons are not available yet")
@@ -148,7 +225,7 @@ class Reader:
                 if type_.kind is Kind.LIST:
                     raise self._at(part, f"{owner} is a list", f"use any({owner}, item.{attr} …), all(…) or count(…)")
                 if type_.kind is not Kind.OBJECT:
-                    raise self._at(part, f"{owner} is a {type_} and has no parts", None)
+                    raise self._at(part, f"{owner} is {type_.spoken} and has no parts", None)
                 fields = dict(type_.fields)
             type_ = fields.get(attr)
             if type_ is None:
@@ -184,6 +261,8 @@ class Reader:
             "item": "it stands for an entry of a list, inside any, all and count",
         }.get(name)
         if why:
+            if self.vague and name != "entry":
+                raise _Echo(name, 0)
             raise self.wrong(node, f'there is no "{name}" here', why)
         raise self.wrong(node, f'unknown name "{name}"', did_you_mean(name, self._roots()))
 
@@ -206,17 +285,23 @@ class Reader:
         return tree.Not(part=self.condition(node.node))
 
     def test(self, node: nodes.Test) -> Typed:
+        part = self.typed(node.node)
         if node.name != "set" or node.args or node.kwargs:
-            hint = "write: is set, or: is not set" if node.name in ("none", "defined", "undefined", "empty") else None
+            hint = (
+                "write: is set, or: is not set"
+                if node.name in ("none", "null", "defined", "undefined", "empty")
+                else None
+            )
             raise ExpressionError(
                 f'"is {node.name}" can\'t be used in an expression',
                 node.lineno,
                 hint or ("compare with ==" if node.name != "set" else None),
             )
-        return tree.IsSet(part=self.typed(node.node))
+        return tree.IsSet(part=part)
 
     def compare(self, node: nodes.Compare) -> Typed:
         if len(node.ops) > 1:
+            self.parts(node)
             raise self.wrong(node.ops[1].expr, "one comparison at a time", "write a < b and b < c")
         op, right_node = _COMPARE[node.ops[0].op], node.ops[0].expr
         left = self.typed(node.expr)
@@ -224,6 +309,8 @@ class Reader:
             return self._one_of(node, left, right_node, op)
         right = self.typed(right_node)
         left, right = self.alike(node, left, right)
+        if UNREAD in (left.type, right.type):
+            return tree.Unread(type=BOOLEAN)
         self._varies(node, left, right)
         if op in ("<", "<=", ">", ">=") and left.type.kind not in _ORDERED:
             raise self.wrong(node, f"{left.type.spoken} is not more or less than another", 'use "==" or "!="')
@@ -233,11 +320,13 @@ class Reader:
 
     def _one_of(self, node: nodes.Compare, left: Typed, right: nodes.Expr, op: str) -> Typed:
         if not isinstance(right, nodes.List):
+            self.typed(right) if type(right) in _READERS else self.parts(right)
             raise self.wrong(right, 'a list is expected after "in"', 'write it in square brackets: ["KE", "TZ"]')
+        options = [self.typed(item) for item in right.items]
         self._varies(node, left)
         if not right.items:
-            raise self.wrong(right, "an empty list holds nothing")
-        pairs = [self.alike(item, left, self.typed(item)) for item in right.items]
+            raise self.wrong(right, "an empty list holds nothing", 'write what may be, like ["KE", "TZ"]')
+        pairs = [self._pair(item, left, option) for item, option in zip(right.items, options, strict=True)]
         span = self.source.span(node)
         if all(pair[0] == pairs[0][0] for pair in pairs):
             found: Typed = tree.OneOf(part=pairs[0][0], options=tuple(option for _, option in pairs), span=span)
@@ -245,13 +334,25 @@ class Reader:
             found = tree.Or(parts=tuple(tree.Compare(op="==", left=a, right=b, span=span) for a, b in pairs), span=span)
         return tree.Not(part=found) if op == "not in" else found
 
+    def _pair(self, item: nodes.Expr, left: Typed, option: Typed) -> tuple[Typed, Typed]:
+        try:
+            return self.alike(item, left, option)
+        except ExpressionError as fault:
+            return left, self.tell(fault)
+
     def _varies(self, node: nodes.Expr, *sides: Typed) -> None:
         if all(isinstance(side, tree.Literal) for side in sides):
-            raise self.wrong(node, "this compares written values and is the same for everybody", None)
+            raise self.wrong(
+                node,
+                "this compares written values and is the same for everybody",
+                "compare what varies, like customer.country",
+            )
 
     def alike(self, node: nodes.Expr, left: Typed, right: Typed) -> tuple[Typed, Typed]:
         """Both sides of a comparison as one kind, or refused."""
         a, b = left.type.kind, right.type.kind
+        if Kind.UNREAD in (a, b):
+            return left, right
         if {a, b} == {Kind.MONEY, Kind.NUMBER}:
             left, right = self.money(left), self.money(right)
         elif Kind.BIRTHDAY in (a, b) and a != b:
@@ -288,6 +389,8 @@ class Reader:
     def arithmetic(self, node: nodes.BinExpr) -> Typed:
         op = _ARITHMETIC[type(node)]
         left, right = self.typed(node.left), self.typed(node.right)
+        if UNREAD in (left.type, right.type):
+            return tree.Unread()
         if op in "+-" and {left.type, right.type} == {MONEY, NUMBER}:
             left, right = self.money(left), self.money(right)
         type_ = result_of(op, left.type.kind, right.type.kind)
@@ -295,7 +398,7 @@ class Reader:
             hint = "texts can't be put together in an expression" if TEXT in (left.type, right.type) else None
             if {left.type, right.type} == {DURATION, NUMBER} and op in "+-":
                 hint = "write the number as a duration: 30m, 12h, 90d, 2w"
-            raise self.wrong(node, f'"{op}" can\'t be used between a {left.type} and a {right.type}', hint)
+            raise self.wrong(node, f'"{op}" can\'t be used between {left.type.spoken} and {right.type.spoken}', hint)
         if left.type == DATE and right.type == DURATION and not _whole_days(right):
             raise self.wrong(node.right, "a date moves by whole days", "write them plainly, like 5d or 2w")
         if isinstance(left, tree.Literal) and isinstance(right, tree.Literal) and left.type == right.type == NUMBER:
@@ -312,26 +415,38 @@ class Reader:
 
     def negative(self, node: nodes.Neg) -> Typed:
         part = self.typed(node.node)
+        if part.type == UNREAD:
+            return part
         if part.type not in (NUMBER, MONEY, DURATION):
-            raise self.wrong(node, f'"-" can\'t stand before a {part.type}')
+            raise self.wrong(node, f'"-" can\'t stand before {part.type.spoken}')
         if isinstance(part, tree.Literal) and isinstance(part.value, float | int):
             return replace(part, value=-part.value)
         return tree.Negative(part=part, type=part.type)
 
     def call(self, node: nodes.Call) -> Typed:
+        vague = self.inside(self.names, self.counting, vague=True)
         if not isinstance(node.node, nodes.Name):
+            vague.arguments(node)
             raise ExpressionError(
                 "this can't be called", self._end(node.node), "only the functions of the language can"
             )
         name = node.node.name
-        if name in UNAVAILABLE:
-            raise self.wrong(node, f"{name}() is not available yet")
         function = FUNCTIONS.get(name)
         if function is None:
-            raise self.wrong(node, f'unknown function "{name}"', did_you_mean(name, FUNCTIONS))
+            vague.arguments(node)
+        if name in UNAVAILABLE:
+            raise self.wrong(node, f"{name}() is not available yet")
+        if function is None:
+            hint = did_you_mean(name, FUNCTIONS) or "known: " + ", ".join(sorted(FUNCTIONS))
+            raise self.wrong(node, f'unknown function "{name}"', hint)
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             raise self.wrong(node, '"*" can\'t be used in a call')
         return function.read(self, node)
+
+    def arguments(self, node: nodes.Call) -> None:
+        """Look for faults in the arguments of a call that has one itself."""
+        for argument in (*node.args, *(keyword.value for keyword in node.kwargs)):
+            self.typed(argument)
 
 
 _READERS: Mapping[type[nodes.Expr], Callable[[Reader, Any], Typed]] = {
@@ -377,6 +492,8 @@ def _compare_hint(typed: Typed) -> str | None:
 
 def _unlike(left: Typed, right: Typed) -> str | None:
     kinds = {left.type.kind, right.type.kind}
+    if kinds == {Kind.DATE, Kind.NUMBER}:
+        return "age(customer.birthday) gives years, days_until(…) days"
     if kinds == {Kind.DURATION, Kind.NUMBER}:
         return "write the number as a duration: 30m, 12h, 90d, 2w"
     if kinds == {Kind.MONEY, Kind.NUMBER}:

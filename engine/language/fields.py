@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -18,13 +18,14 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from engine.language.errors import Path, Wrong, did_you_mean
+from engine.language.errors import CURLY, Path, Wrong, did_you_mean, nearest
 from engine.language.moments import text_or
 
 
@@ -35,13 +36,13 @@ class Model(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _name_unknown_keys(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _name_unknown_keys(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         # Only here is it known which keys this mapping could have had; pydantic's error doesn't say.
         try:
             return handler(value)
         except ValidationError as error:
             raise ValidationError.from_exception_data(
-                error.title, [_own(cls, each) for each in error.errors()]
+                error.title, [_own(cls, each, info.context) for each in error.errors()]
             ) from None
 
     @classmethod
@@ -49,13 +50,18 @@ class Model(BaseModel):
         """The keys that a mapping of this model may have in YAML."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        """What is said of a key that this model doesn't have."""
+        keys = cls.keys()
+        return Wrong(f'unknown key "{key}"', did_you_mean(key, keys), on_key=True, meant=nearest(key, keys))
 
-def _own(model: type[Model], error: Any) -> InitErrorDetails:
+
+def _own(model: type[Model], error: Any, context: Any) -> InitErrorDetails:
     """An error of pydantic as it was; that of an unknown key as Wrong, with the nearest key there is."""
     kind: str | PydanticCustomError = error["type"]
     if kind == "extra_forbidden" and len(error["loc"]) == 1:
-        key = str(error["loc"][0])
-        wrong = Wrong(f'unknown key "{key}"', did_you_mean(key, model.keys()), on_key=True)
+        wrong = model.unknown_key(str(error["loc"][0]), context)
         return InitErrorDetails(
             type=PydanticCustomError("value_error", "unknown key", {"error": wrong}),
             loc=error["loc"],
@@ -106,19 +112,24 @@ def _expression(text: str) -> str:
     return text
 
 
-def named(pattern: str, what: str, hint: str) -> tuple[Any, WithJsonSchema]:
-    """A validator and a JSON Schema for names of this pattern."""
+def named(
+    pattern: str, what: str, hint: str, meant: Callable[[str], str | None] = lambda text: None
+) -> tuple[Any, WithJsonSchema]:
+    """A validator and a JSON Schema for names of this pattern; `meant` may guess what to write instead."""
     matches = re.compile(pattern).fullmatch
 
     def read(text: str) -> str:
         if not text:
             raise Wrong(f"{what} is missing here", hint)
         if not matches(text):
-            raise Wrong(f'"{text}" can\'t be {what}', hint)
+            quoted = text[:1] in tuple(CURLY)
+            raise Wrong(f'"{text}" can\'t be {what}', "leave out the curly quotes" if quoted else meant(text) or hint)
         return text
 
     return _text(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
+
+CHANNELS = ("email", "sms", "push", "whatsapp")
 
 _WORDS = "small letters, digits and _, beginning with a letter"
 _DASHED = "small letters, digits and -, beginning with a letter"
@@ -131,10 +142,21 @@ _CHANNEL = named(r"[a-z][a-z0-9_]{0,62}", "a channel", "email, sms, push or what
 _ATTRIBUTE = named(
     r"customer\.[a-z][a-z0-9_]{0,62}", "a customer attribute", "write customer. and its name, like customer.tier"
 )
+
+
+def _template_meant(text: str) -> str | None:
+    name = text.strip().lower().removeprefix("templates/").replace(" ", "-")
+    for ending in (".mjml", ".txt", ".yaml"):
+        name = name.removesuffix(ending)
+    return f"write {name}" if re.fullmatch(_TEMPLATE_NAME, name) else None
+
+
+_TEMPLATE_NAME = r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}"
 _TEMPLATE = named(
-    r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}",
+    _TEMPLATE_NAME,
     "a template",
     "write channel/name, like email/welcome; the channels are email, sms, push and whatsapp",
+    _template_meant,
 )
 
 NewStepId = Annotated[str, *_ID]
@@ -168,11 +190,12 @@ Template = Annotated[str, _text(lambda text: text), WithJsonSchema({"type": "str
 
 def _filled(text: str) -> str:
     if not text.strip():
-        raise Wrong("a text is missing here")
+        raise Wrong("a text is missing here", "write what it should say")
     return text
 
 
 Text = Annotated[str, _text(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
+FilledTemplate = Annotated[str, _text(_filled), WithJsonSchema({"type": "string", "minLength": 1}), Literally()]
 
 
 def whole(low: int, high: int) -> tuple[Any, WithJsonSchema]:
@@ -229,13 +252,23 @@ class Marked:
     path: Path
     marker: Marker
     text: str
-    owner: BaseModel
+    owner: object
+
+
+class Partly(Model):
+    """A mapping that could not be read as the model `of`: its marked texts are those that stand in it."""
+
+    of: type[Model] | None = None
+    given: Mapping[str, Any] = {}
 
 
 def marked(model: BaseModel, skip: Callable[[Any], bool] = lambda value: False) -> Iterator[Marked]:
     """Every marked text of a model and of what it holds; values for which `skip` is true are left out with all that
     is in them.
     """
+    if isinstance(model, Partly):
+        yield from _as_written(model.given, model.of, (), model)
+        return
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         path: Path = (field.alias or name,)
@@ -274,3 +307,30 @@ def _inside(value: Any, annotation: Any, path: Path, owner: BaseModel, skip: Cal
         for key, item in value.items():
             yield from _inside(key, key_kind, (*path, str(key)), owner, skip)
             yield from _inside(item, value_kind, (*path, str(key)), owner, skip)
+
+
+def _as_written(value: Any, annotation: Any, path: Path, owner: object) -> Iterator[Marked]:
+    """The marked texts in plain data of which a model of this type was to be made."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        for marker in arguments[1:]:
+            if isinstance(marker, Marker) and isinstance(value, str):
+                yield Marked(path, marker, value, owner)
+        yield from _as_written(value, arguments[0], path, owner)
+    elif origin in (Union, UnionType):
+        for argument in arguments:
+            yield from _as_written(value, argument, path, owner)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, Mapping):
+        here = SimpleNamespace(**{key: inner for key, inner in value.items() if isinstance(inner, str)})
+        for name, field in annotation.model_fields.items():
+            if (key := field.alias or name) in value:
+                kind = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+                yield from _as_written(value[key], kind, (*path, key), here)
+    elif isinstance(value, list):
+        for n, item in enumerate(value):
+            yield from _as_written(item, arguments[0] if arguments else Any, (*path, n), owner)
+    elif isinstance(value, Mapping):
+        kinds = arguments if len(arguments) == 2 else (Any, Any)
+        for key, item in value.items():
+            yield from _as_written(str(key), kinds[0], (*path, str(key)), owner)
+            yield from _as_written(item, kinds[1], (*path, str(key)), owner)

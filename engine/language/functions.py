@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
@@ -30,26 +31,34 @@ class Call:
     name: str
     arguments: Mapping[str, nodes.Expr]
 
-    def wrong(self, argument: str, message: str, hint: str | None = None) -> Exception:
-        return self.reader.wrong(self.arguments.get(argument, self.node), message, hint)
+    def tell(self, argument: str, message: str, hint: str | None = None) -> tree.Unread:
+        """Keep a fault of an argument: the call and its other arguments are read all the same."""
+        return self.reader.tell(self.reader.wrong(self.arguments.get(argument, self.node), message, hint))
 
     def has(self, argument: str) -> bool:
         return argument in self.arguments
 
-    def text(self, argument: str) -> str:
-        """A literal text: the names of events, segments, steps are known before anything runs."""
+    def text(self, argument: str) -> str | None:
+        """A literal text: the names of events, segments, steps are known before anything runs. None, told, if it is
+        none.
+        """
         node = self.arguments[argument]
         if not (isinstance(node, nodes.Const) and isinstance(node.value, str)):
-            raise self.wrong(argument, f"{argument} is a name in quotes", f'like {self.name}("…")')
+            self.tell(argument, f"{argument} is a name in quotes", f'like {self.name}("…")')
+            return None
         return node.value
 
     def known(self, argument: str, names: Any, what: str) -> str:
-        """A literal text that must be one of `names` (None: not checked)."""
+        """A literal text that must be one of `names` (None: not checked). An empty one, told, if it isn't."""
         name = self.text(argument)
-        if names is not None and name not in names:
-            raise self.wrong(argument, f'unknown {what} "{name}"', did_you_mean(name, names))
-        return name
+        if name is None or names is None or name in names:
+            return name or ""
+        self.tell(
+            argument, f'unknown {what} "{name}"', did_you_mean(name, names) or (None if names else "there is none")
+        )
+        return ""
 
+    @cached_property
     def event(self) -> str:
         return self.known("event", self.reader.vocabulary.events, "event")
 
@@ -58,9 +67,10 @@ class Call:
             return None
         node = self.arguments["within"]
         if not (isinstance(node, nodes.Const) and isinstance(node.value, Micros)):
-            raise self.wrong("within", "within is a duration", "like 30m, 12h, 90d or 2w")
+            self.tell("within", "within is a duration", "like 30m, 12h, 90d or 2w")
+            return None
         if not node.value:
-            raise self.wrong("within", "within is no time at all", "write at least 1m")
+            self.tell("within", "within is no time at all", "write at least 1m")
         return int(node.value)
 
 
@@ -84,7 +94,7 @@ class Function:
         if len(node.args) > len(by_place):
             extra = node.args[len(by_place)]
             hint = f"write {self.keyword[0]}=…" if self.keyword else self.usage
-            raise reader.wrong(extra, f"{self.name}() takes no such argument here", hint)
+            reader.tell(reader.wrong(extra, f"{self.name}() takes no such argument here", hint))
         arguments: dict[str, nodes.Expr] = dict(zip(by_place, node.args, strict=False))
         for keyword in node.kwargs:
             if keyword.key not in (*by_place, *self.keyword) or keyword.key in arguments:
@@ -92,17 +102,16 @@ class Function:
                 at = reader.source.text.rfind(keyword.key, 0, reader.source.span(keyword.value)[0])
                 error = reader.wrong(node, f'{self.name}(): "{keyword.key}" {fault}', self.usage)
                 error.offset = at if at >= 0 else error.offset
-                raise error
+                reader.tell(error)
+                continue
             arguments[keyword.key] = keyword.value
+        if reader.counting and self.name not in ("any", "all", "count", "age", "days_until"):
+            message = f"{self.name}() can't be used inside {reader.counting}()"
+            raise reader.wrong(node, message, "what is inside it looks at one entry only")
         missing = [name for name in self.required if name not in arguments]
         if missing:
+            reader.inside(reader.names, reader.counting, vague=True).arguments(node)
             raise reader.wrong(node, f"{self.name}() needs {' and '.join(missing)}", self.usage)
-        if reader.counting and self.name not in ("any", "all", "count", "age", "days_until"):
-            raise reader.wrong(
-                node,
-                f"{self.name}() can't be used inside {reader.counting}()",
-                "what is inside it looks at one entry only",
-            )
         return self.make(Call(reader, node, self.name, arguments))
 
 
@@ -127,7 +136,7 @@ def _did(call: Call) -> Typed:
     function: Any = call.name
     return tree.Events(
         function=function,
-        event=call.event(),
+        event=call.event,
         within=call.within(),
         where=_where_event(call),
         type=BOOLEAN if call.name == "did" else NUMBER,
@@ -136,47 +145,46 @@ def _did(call: Call) -> Typed:
 
 @_function("event property", keyword="within where")
 def total(call: Call) -> Typed:
-    event = call.event()
+    event, within, where = call.event, call.within(), _where_event(call)
+    if not event:
+        return tree.Unread()
     properties = call.reader.vocabulary.events[event].properties
     name = call.known("property", properties, f"property of {event}")
+    if not name:
+        return tree.Unread()
     type_ = properties[name]
     if type_ not in (NUMBER, MONEY):
         summable = [known for known, t in properties.items() if t in (NUMBER, MONEY)]
         hint = f"numbers and amounts can: {', '.join(summable)}" if summable else None
-        raise call.wrong("property", f"{name} is a {type_} and can't be added up", hint)
+        return call.tell("property", f"{name} is {type_.spoken} and can't be added up", hint)
     summed = tree.Name(scope="event", path=(name,), type=type_)
+    kept = type_ == MONEY and call.reader.vocabulary.events[event].value == name
     return tree.Events(
-        function="total",
-        event=event,
-        property=summed,
-        kept=type_ == MONEY and call.reader.vocabulary.events[event].value == name,
-        within=call.within(),
-        where=_where_event(call),
-        type=type_,
+        function="total", event=event, property=summed, kept=kept, within=within, where=where, type=type_
     )
 
 
 def _where_event(call: Call) -> Typed | None:
     if not call.has("where"):
         return None
-    names = replace(call.reader.names, event=call.event(), item=None)
-    return call.reader.inside(names, call.name).condition(call.arguments["where"])
+    names = replace(call.reader.names, event=call.event or None, item=None)
+    return call.reader.inside(names, call.name, vague=not call.event).condition(call.arguments["where"])
 
 
 @_function("event", names="first last")
 def _first(call: Call) -> Typed:
     function: Any = call.name
-    return tree.EventTime(function=function, event=call.event())
+    return tree.EventTime(function=function, event=call.event)
 
 
 @_function("event")
 def elapsed(call: Call) -> Typed:
-    return tree.Elapsed(event=call.event())
+    return tree.Elapsed(event=call.event)
 
 
 @_function("event")
 def usual_gap(call: Call) -> Typed:
-    return tree.UsualGap(event=call.event())
+    return tree.UsualGap(event=call.event)
 
 
 @_function("segment")
@@ -195,7 +203,7 @@ def consented(call: Call) -> Typed:
 
 @_function("tag")
 def tagged(call: Call) -> Typed:
-    return tree.Tagged(tag=call.text("tag"))
+    return tree.Tagged(tag=call.text("tag") or "")
 
 
 @_function("journey")
@@ -225,23 +233,25 @@ def _date(call: Call, *, birthday: bool) -> Typed:
         return part if birthday else tree.FullDate(part=part, span=part.span)
     if part.type.kind is Kind.INSTANT:
         return tree.LocalDay(part=part, span=part.span)
-    if part.type.kind is not Kind.DATE:
-        raise call.wrong("date", f"{call.name}() wants a date, and this is a {part.type}")
+    if part.type.kind not in (Kind.DATE, Kind.UNREAD):
+        return call.tell("date", f"{call.name}() wants a date, and this is {part.type.spoken}")
     return part
 
 
 @_function("list", "where", names="any all count")
 def _any(call: Call) -> Typed:
     over = call.reader.typed(call.arguments["list"])
-    if over.type.kind is not Kind.LIST or not isinstance(over, tree.Name):
-        raise call.wrong("list", f"{call.name}() wants a list, and this is a {over.type}", "like entry.items")
+    listed = over.type.kind is Kind.LIST and isinstance(over, tree.Name)
+    if not listed and over.type.kind is not Kind.UNREAD:
+        call.tell("list", f"{call.name}() wants a list, and this is {over.type.spoken}", "like entry.items")
     if not call.has("where") and call.name != "count":
-        raise call.wrong(
-            "where", f"{call.name}() needs a condition", f'like {call.name}(entry.items, item.sku == "A1")'
-        )
+        call.tell("where", f"{call.name}() needs a condition", f'like {call.name}(entry.items, item.sku == "A1")')
     where = None
     if call.has("where"):
-        names = replace(call.reader.names, item=over.type)
-        where = call.reader.inside(names, call.name).condition(call.arguments["where"])
+        names = replace(call.reader.names, item=over.type if listed else None)
+        where = call.reader.inside(names, call.name, vague=not listed).condition(call.arguments["where"])
     function: Any = call.name
-    return tree.Items(function=function, list=over, where=where, type=NUMBER if call.name == "count" else BOOLEAN)
+    type_ = NUMBER if call.name == "count" else BOOLEAN
+    if not isinstance(over, tree.Name):
+        return tree.Unread(type=type_)
+    return tree.Items(function=function, list=over, where=where, type=type_)

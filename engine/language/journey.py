@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -27,8 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from engine.language.errors import Path, Wrong, did_you_mean
+from engine.language.errors import Path, Wrong, did_you_mean, nearest
 from engine.language.fields import (
+    CHANNELS,
     Condition,
     EventAmount,
     EventName,
@@ -45,7 +46,7 @@ from engine.language.fields import (
     whole,
 )
 from engine.language.moments import Duration, duration_text, parse_duration, text_or
-from engine.language.naming import only, unknown
+from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
 
 
@@ -84,6 +85,18 @@ class Complaint:
     path: Path
     message: str
     hint: str | None = None
+    on_key: bool = False
+
+
+@dataclass(frozen=True)
+class Dated:
+    """A moment on the wall clock that a step or a trigger names: where below it, when, and what becomes of customers
+    once it has gone by.
+    """
+
+    path: Path
+    moment: datetime
+    then: str
 
 
 class StepModel(Model):
@@ -116,9 +129,27 @@ class StepModel(Model):
         """Whether a customer may leave in the pass they came in: a loop made only of such steps would never rest."""
         return not self.waits
 
+    def starts(self) -> tuple[str, ...]:
+        """The journeys it sends customers to."""
+        return ()
+
+    def dated(self) -> Iterable[Dated]:
+        """The days this step names."""
+        return ()
+
     def complaints(self) -> Iterable[Complaint]:
         """What is wrong with this step that no single field shows."""
         return ()
+
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if isinstance(context, Registry):
+            if key in context.steps:
+                hint = "begin each step with its own -"
+                return Wrong(f"this is {cls.type} and {key} in one step", hint, on_key=True)
+            if owners := [name for name, model in context.steps.items() if key in set(model.keys())]:
+                return Wrong(f'{cls.type} has no "{key}"', f"it belongs to {either(owners)}", on_key=True)
+        return super().unknown_key(key, context)
 
 
 class TriggerModel(Model):
@@ -137,9 +168,23 @@ class TriggerModel(Model):
         """The event that `entry.*` is, or None when no event lets customers in."""
         return None
 
+    def dated(self) -> Iterable[Dated]:
+        """The days this trigger names."""
+        return ()
+
     def complaints(self) -> Iterable[Complaint]:
         """What is wrong with this trigger that no single field shows."""
         return ()
+
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if isinstance(context, Registry):
+            if key in context.triggers:
+                hint = "a journey has one way in; remove one of the two"
+                return Wrong(f"this is {cls.type} and {key} in one trigger", hint, on_key=True)
+            if owners := [name for name, model in context.triggers.items() if key in set(model.keys())]:
+                return Wrong(f'{cls.type} has no "{key}"', f"it belongs to {either(owners)}", on_key=True)
+        return super().unknown_key(key, context)
 
 
 @dataclass(frozen=True)
@@ -228,25 +273,39 @@ def _registry(info: ValidationInfo) -> Registry:
     return info.context
 
 
+class GivenUp(dict[str, Any]):
+    """The mapping of a step that is known to be faulty; it says itself what it is read as."""
+
+    def read(self, registry: Registry) -> StepModel:
+        raise NotImplementedError
+
+
 def read_step(value: Any, info: ValidationInfo) -> StepModel:
     """The step of one mapping, by the key that names it."""
     if isinstance(value, StepModel):
         return value
     registry = _registry(info)
+    if isinstance(value, GivenUp):
+        return value.read(registry)
     if isinstance(value, str):
+        if value.partition("/")[0] in CHANNELS:
+            raise Wrong("this is a template, and no step", f"write send: {value}")
         raise Wrong(f'a step is written with a colon: "{value or "wait"}: …"', _steps_hint(value, registry))
     if not isinstance(value, Mapping):
         raise Wrong("a step is expected here, like wait: 3d")
     models = {key: registry.steps[key] for key in value if key in registry.steps}
-    model = only(models, "step", "begin each step with its own -")
+    model = first_named(models)
     if model is None:
         for key in value:
             if key in NOT_YET:
                 raise Wrong(f"{key} is not available yet", "remove this step", at=(key,), on_key=True)
-        key = unknown(value, registry.steps, {"id", "then", "else", "when", "do", "with"})
+        options = {"do"}.union(*(each.keys() for each in registry.steps.values()))
+        key = unknown(value, registry.steps, options)
         if key is None:
             raise Wrong("these are options, and no step", "one of " + ", ".join(registry.steps))
-        raise Wrong(f'unknown step "{key}"', did_you_mean(key, registry.steps), at=(key,), on_key=True)
+        hint = f"write send: {key}/NAME" if key in CHANNELS else did_you_mean(key, registry.steps)
+        hint = hint or "known: " + ", ".join(registry.steps)
+        raise Wrong(f'unknown step "{key}"', hint, at=(key,), on_key=True, meant=nearest(key, registry.steps))
     if not model.available:
         raise Wrong(f"{model.type} is not available yet", "remove this step", at=(model.type,), on_key=True)
     return model.model_validate(dict(value), context=registry, by_alias=True, by_name=False)
@@ -260,18 +319,22 @@ def read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
     known = registry.trigger_keys()
     if not isinstance(value, Mapping):
         raise Wrong("enter says what lets customers in", "like enter: {event: signed_up}")
-    model = only({key: known[key] for key in value if key in known}, "trigger", "a journey has one way in")
+    model = first_named({key: known[key] for key in value if key in known})
     if model is None:
-        key = unknown(value, known, set(TriggerModel.keys()))
+        options = set(TriggerModel.keys()).union(*(each.keys() for each in registry.triggers.values()))
+        key = unknown(value, known, options)
         if key is None:
             raise Wrong("enter doesn't say what lets customers in", "one of " + ", ".join(registry.triggers))
-        raise Wrong(f'unknown trigger "{key}"', did_you_mean(key, registry.triggers), at=(key,), on_key=True)
+        hint, meant = did_you_mean(key, registry.triggers), nearest(key, registry.triggers)
+        raise Wrong(f'unknown trigger "{key}"', hint, at=(key,), on_key=True, meant=meant)
     if not model.available:
         raise Wrong(f"{model.type} is not available yet", "choose another way in", at=(model.type,), on_key=True)
     return model.model_validate(dict(value), context=registry, by_alias=True, by_name=False)
 
 
 def _steps_hint(text: str, registry: Registry) -> str | None:
+    if not text:
+        return "write a step here, or remove the -"
     return None if text in registry.steps else did_you_mean(text, registry.steps)
 
 

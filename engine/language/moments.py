@@ -19,6 +19,14 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 # A century. Beyond it is a typing error, and sums of dates would leave the calendar.
 LONGEST = timedelta(days=36525)
 
+UNIT_WORDS = {
+    **dict.fromkeys(("m", "min", "minute"), "m"),
+    **dict.fromkeys(("h", "hr", "hour"), "h"),
+    **dict.fromkeys(("d", "day", "dayz"), "d"),
+    **dict.fromkeys(("w", "wk", "week"), "w"),
+}
+"""How people write the units, without the s of many."""
+
 _DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -29,12 +37,25 @@ def parse_duration(text: str) -> timedelta:
     """`30m 12h 90d 2w` as a timedelta, zero included. Anything else is Wrong."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise Wrong(f'"{text}" is not a duration', _HOW)
+        raise Wrong(f'"{text}" is not a duration', _meant(text) or _HOW)
     size = int(found[1])
     minutes = size * {"m": 1, "h": 60, "d": 1440, "w": 10080}[found[2]]
     if minutes > LONGEST // timedelta(minutes=1):
         raise Wrong(f'"{text}" is longer than a hundred years', _HOW)
     return timedelta(minutes=minutes)
+
+
+def _meant(text: str) -> str | None:
+    """The duration that somebody wrote in their own way."""
+    said = re.fullmatch(r"([0-9]{1,9})\s*([a-zA-Z]+)", text.strip())
+    unit = UNIT_WORDS.get(said[2].lower().rstrip("s")) if said else None
+    if said and unit:
+        return f"write {said[1]}{unit}"
+    if said := re.fullmatch(r"([0-9]{1,4})h *([0-9]{1,4})m", text.strip()):
+        return f"write {int(said[1]) * 60 + int(said[2])}m"
+    if re.fullmatch(r"[0-9]+[.,][0-9]+ *[mhdw]", text.strip()):
+        return "write a whole number of a smaller unit, like 36h for one and a half days"
+    return None
 
 
 def duration_text(length: timedelta) -> str:

@@ -11,20 +11,25 @@ from engine.language.fields import Model
 M = TypeVar("M", bound=Model)
 
 
-def only(models: Mapping[str, type[M]], what: str, hint: str) -> type[M] | None:
-    """The one model that these keys name: a key that is an option of another named model (`at` of a date) names
-    nothing itself.
+def first_named(models: Mapping[str, type[M]]) -> type[M] | None:
+    """The model that these keys name, of several the first: then the others are keys that it doesn't have.
+
+    A key that is an option of another named model (`at` of a date), or that only some mean (`at` for a schedule), names
+    nothing itself while there is one that does.
     """
     named = {
         key: model
         for key, model in models.items()
         if not any(other is not model and key in set(other.keys()) for other in models.values())
     }
-    if len(set(named.values())) > 1:
-        first, second = sorted(named)[:2]
-        extra = list(named)[1]
-        raise Wrong(f"this is {first} and {second} in one {what}", hint, at=(extra,), on_key=True)
-    return next(iter(named.values()), None)
+    proper = [model for key, model in named.items() if key == getattr(model, "type", key)]
+    return next(iter(proper or named.values()), None)
+
+
+def either(names: Iterable[str]) -> str:
+    """`send`, `send or wait`, `send, wait or hush`."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def unknown(value: Mapping[str, Any], known: Iterable[str], options: set[str]) -> str | None:

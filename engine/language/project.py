@@ -19,6 +19,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJson
 
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.fields import (
+    CHANNELS,
     Condition,
     FieldName,
     Model,
@@ -32,8 +33,6 @@ from engine.language.journey import NotYet
 from engine.language.moments import text_or
 from engine.language.types import STORED, Type, read_type
 from engine.language.vocabulary import TRANSACTIONAL
-
-CHANNELS = ("email", "sms", "push", "whatsapp")
 
 
 def check_timezone(text: str) -> str:

@@ -14,8 +14,8 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
 
-from engine.language.errors import Wrong
-from engine.language.moments import parse_duration
+from engine.language.errors import CURLY, Wrong
+from engine.language.moments import UNIT_WORDS, parse_duration
 
 LONGEST_TEXT = 4000
 DEEPEST = 40
@@ -232,8 +232,25 @@ def _shown(token: Token) -> str:
 
 def _hint(text: str, at: int) -> str | None:
     here = text[at : at + 2]
+    if not here and text.count("(") > text.count(")"):
+        return "close the bracket"
+    word = re.match(r"\w+", text[at:])
+    if here[:1] in tuple(CURLY):
+        return 'write straight quotes, like "KE"'
+    if here == "=>":
+        return 'write ">="'
     if here.startswith("=") and here != "==":
         return 'compare with "=="'
+    if text[max(0, at - 1) : at + 1] == "<>":
+        return 'write "!="'
+    if word and word[0] in ("AND", "OR", "NOT", "IN", "IS"):
+        return f'write "{word[0].lower()}"'
+    if word and re.search(r"[0-9] *$", text[:at]) and word[0].lower().rstrip("s") in UNIT_WORDS:
+        return f"write it as one word, like 30{UNIT_WORDS[word[0].lower().rstrip('s')]}"
+    if here[:1] == "," and re.search(r"[0-9]$", text[:at]) and re.match(r",[0-9]{3}", text[at:]):
+        return "write numbers without separators, like 1000"
+    if here[:1] in ("$", "€", "£"):
+        return "write an amount as a plain number, in the brand's currency"
     if here == "&&":
         return 'write "and"'
     if here in ("||", "| "):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Literal as Word
 
-from engine.language.types import BOOLEAN, DATE, DURATION, INSTANT, NUMBER, Type
+from engine.language.types import BOOLEAN, DATE, DURATION, INSTANT, NUMBER, UNREAD, Type
 
 Scope = Word["customer", "entry", "event", "item", "result"]
 
@@ -22,6 +22,13 @@ class Typed:
 
     type: Type
     span: tuple[int, int] = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread(Typed):
+    """Stands for a part with a fault, so that the faults of the other parts are found. `parse` gives none."""
+
+    type: Type = UNREAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

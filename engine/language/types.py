@@ -37,6 +37,7 @@ class Kind(StrEnum):
     BIRTHDAY = "birthday"
     LIST = "list"
     OBJECT = "object"
+    UNREAD = "unread"  # of a part that has a fault: anything goes with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ INSTANT = Type(Kind.INSTANT)
 DURATION = Type(Kind.DURATION)
 MONEY = Type(Kind.MONEY)
 BIRTHDAY = Type(Kind.BIRTHDAY)
+UNREAD = Type(Kind.UNREAD)
 
 STORED = {type_.kind.value: type_ for type_ in (TEXT, NUMBER, BOOLEAN, DATE, INSTANT, MONEY)}
 """The types an attribute or a property may be declared as, by the word for it."""

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from engine.language.errors import Path, Problem, Wrong, did_you_mean, dotted
 from engine.language.registry import Registry
-from engine.language.yaml import Document, Scalar, told
+from engine.language.yaml import Document, Mapping, Scalar, renamed, told
+
+SPELLINGS = 10
+"""So many keys below each other may be misspelt."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -39,18 +42,32 @@ _SHAPES: dict[str, tuple[str, str | None]] = {
 
 
 def read_model(model: type[M], document: Document, registry: Registry, problems: list[Problem]) -> M | None:
-    """The model of a document; None, and its problems added, if it doesn't fit."""
+    """The model of a document; None, and its problems added, if it doesn't fit.
+
+    A key that is misspelt is told, and then taken for what was meant, so that what stands below it is read too: the
+    model there is then may be linted, though the document has problems.
+    """
     if document.root is None:
         if not document.problems:
-            problems.append(document.problem((), "the file is empty"))
+            problems.append(document.problem((), "the file is empty", "write something into it, or remove it"))
         return None
-    try:
-        return model.model_validate(document.data, context=registry, by_alias=True, by_name=False)
-    except ValidationError as error:
-        # Where the reading has told of a fault, what the model makes of the remains is no news.
-        known = {problem.path for problem in document.problems if problem.path}
-        problems.extend(problem for problem in in_our_words(error, document) if problem.path not in known)
-        return None
+    # Where the reading has told of a fault, what the model makes of the remains is no news.
+    known = {problem.path for problem in document.problems if problem.path}
+    for _ in range(SPELLINGS):
+        try:
+            return model.model_validate(document.data, context=registry, by_alias=True, by_name=False)
+        except ValidationError as error:
+            wrong = misspelt(error, document)
+            missing = {dotted((*path[:-1], meant)) for path, meant in wrong.items()}
+            found = in_our_words(error, document)
+            problems.extend(p for p in found if p.path not in known | missing and p not in problems)
+        for path, meant in wrong.items():
+            around = document.node(path[:-1])
+            if isinstance(around, Mapping):
+                renamed(around, str(path[-1]), meant)
+        if not wrong:
+            break
+    return None
 
 
 def in_our_words(error: ValidationError, document: Document, prefix: Path = ()) -> Iterator[Problem]:
@@ -64,7 +81,8 @@ def _problem(error: Any, document: Document, prefix: Path) -> Problem:
     path = prefix + tuple(error["loc"])
     if kind == "missing":
         where, found = document.place(path[:-1])
-        return told(document.file, document.text, where, dotted((*found, path[-1])), f"{path[-1]} is missing here")
+        what = f"{path[-1]} is missing here"
+        return told(document.file, document.text, where, dotted((*found, path[-1])), what, f"add {path[-1]}:")
     wrong = context.get("error")
     if isinstance(wrong, Wrong):
         key = path[-1:] == ("[key]",)
@@ -94,6 +112,20 @@ def _plain_words(kind: str, context: dict[str, Any], given: Any, path: Path) -> 
     if kind == "extra_forbidden":
         return f'unknown key "{path[-1] if path else ""}"', None
     return _SHAPES.get(kind, ("this value doesn't fit here", None))
+
+
+def misspelt(error: ValidationError, document: Document) -> dict[Path, str]:
+    """The keys of a document that are misspelt, by their paths, with what was meant: one for each that is meant."""
+    found: dict[Path, str] = {}
+    for each in error.errors():
+        wrong = (each.get("ctx") or {}).get("error")
+        if isinstance(wrong, Wrong) and wrong.meant:
+            path = document.place(tuple(each["loc"]) + wrong.at)[1]
+            around = document.node(path[:-1])
+            taken = {to for other, to in found.items() if other[:-1] == path[:-1]}
+            if isinstance(around, Mapping) and wrong.meant not in around.items and wrong.meant not in taken:
+                found[path] = wrong.meant
+    return found
 
 
 def _without_echoes(errors: list[Any], document: Document, prefix: Path) -> list[Any]:

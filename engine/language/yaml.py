@@ -128,6 +128,12 @@ class Document:
         return told(self.file, self.text, where, dotted(shown), message, hint)
 
 
+def renamed(node: Mapping, key: str, to: str) -> None:
+    """Call a key of a mapping something else, where it stands."""
+    node.items = {to if name == key else name: inner for name, inner in node.items.items()}
+    node.keys = {to if name == key else name: place for name, place in node.keys.items()}
+
+
 def child(node: Node | None, part: str | int) -> Node | None:
     """What stands in a node under a key or at an index."""
     if isinstance(node, Mapping) and isinstance(part, str):
@@ -277,7 +283,11 @@ class _Reader:
             else:
                 parent.key = None
                 braces = self.text[_index(self.text, node.place) :].startswith("{")
-                hint = 'put quotes around it: "{{ … }}"' if braces else "a key is a single word"
+                hint = (
+                    'put quotes around it: "{{ … }}"; a condition takes no braces'
+                    if braces
+                    else "a key is a single word"
+                )
                 self.tell(node.place, dotted(path), "a key can't be a list or a mapping", hint)
         elif isinstance(parent.node, Mapping):
             parent.has_key = False

@@ -31,12 +31,14 @@ GOALS_STAY_OPEN = timedelta(days=366)
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing a journey did. `in_flight`: customers inside it now, who stay on the version they entered."""
+    """What publishing a journey did: a new version (`changed`), the stopped one live again (`resumed`), or nothing.
+    `in_flight`: customers inside it now, who stay on the version they entered."""
 
     journey: str
     number: int
     changed: bool
     in_flight: int
+    resumed: bool = False
 
 
 def digest(content: Content, journey: str) -> str:
@@ -46,7 +48,8 @@ def digest(content: Content, journey: str) -> str:
 
 
 def publish(connection: Connection, content: Content, names: list[str], now: datetime) -> list[Published]:
-    """Make these journeys of the content live, those that changed as new versions. After `published.count`."""
+    """Make these journeys of the content live: those that changed as new versions, a stopped one that didn't as the
+    version it was. After `published.count`."""
     results = []
     for name in names:
         latest = connection.execute(
@@ -55,13 +58,19 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
         inside = select(func.count()).where(enrolment.c.journey == name, IN_JOURNEY)
         in_flight = connection.execute(inside).scalar_one()
         mine = digest(content, name)
-        if latest is not None and latest.digest == mine and latest.state == LIVE:
-            results.append(Published(name, latest.number, False, in_flight))
+        same = latest if latest is not None and latest.digest == mine else None
+        if same is not None and same.state == LIVE:
+            results.append(Published(name, same.number, False, in_flight))
             continue
         retire = update(journey_version).where(
             journey_version.c.journey == name, journey_version.c.state.in_((LIVE, STOPPED))
         )
         connection.execute(retire.values(state=RETIRED))
+        if same is not None:
+            again = update(journey_version).where(journey_version.c.id == same.id)
+            connection.execute(again.values(state=LIVE))
+            results.append(Published(name, same.number, False, in_flight, resumed=True))
+            continue
         number = 1 if latest is None else latest.number + 1
         row = insert(journey_version).values(
             journey=name, number=number, digest=mine, source=content.sources[name], state=LIVE, published_at=now
@@ -74,8 +83,9 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
 def let_members_in(
     connection: Connection, programs: Mapping[int, Program], done: list[Published], now: datetime
 ) -> None:
-    """`members: now`: those who are in the segment when the journey is published enter with it."""
-    fresh = {(one.journey, one.number) for one in done if one.changed}
+    """`members: now`: those who are in the segment when the journey is published enter with it, also those who joined
+    while it was stopped. A join lets nobody in twice."""
+    fresh = {(one.journey, one.number) for one in done if one.changed or one.resumed}
     for program in programs.values():
         rule = program.journey.enter
         if (program.name, program.number) in fresh and isinstance(rule, SegmentTrigger) and rule.members == "now":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from pydantic import Field, model_validator
 from sqlalchemy import case, literal
 
@@ -10,7 +13,7 @@ from engine.cohort.scope import Scope
 from engine.cohort.step import Step
 from engine.language.errors import Wrong
 from engine.language.graph import Node
-from engine.language.journey import ArmOf, BranchArm
+from engine.language.journey import ArmOf, BranchArm, Complaint
 from engine.language.registry import step
 
 OTHERWISE = "else"
@@ -23,15 +26,23 @@ class Branch(Step):
     branch: tuple[BranchArm, ...] = Field(description="A list of if/then arms, and at most one else, last.")
 
     @model_validator(mode="after")
-    def _else_is_last(self) -> Branch:
+    def _has_arms(self) -> Branch:
         if not any(arm.if_ is not None for arm in self.branch):
             raise Wrong("a branch needs an if", 'like - if: customer.country == "KE"', at=("branch",))
-        for n, arm in enumerate(self.branch):
-            if arm.if_ is None and n < len(self.branch) - 1:
-                raise Wrong(
-                    "nothing after else is ever reached", "move else to the end", at=("branch", n, "else"), on_key=True
-                )
         return self
+
+    @classmethod
+    def unknown_key(cls, key: str, context: Any) -> Wrong:
+        if key in ("if", "then", "else"):
+            hint = "begin each if and else with its own - below branch, and indent then as far as its if"
+            return Wrong(f"{key} belongs into an arm of the branch", hint, on_key=True)
+        return super().unknown_key(key, context)
+
+    def complaints(self) -> Iterable[Complaint]:
+        for n, arm in enumerate(self.branch[:-1]):
+            if arm.if_ is None:
+                at = ("branch", n, "else")
+                yield Complaint(at, "nothing after else is ever reached", "move else to the end", on_key=True)
 
     def arms(self) -> tuple[ArmOf, ...]:
         arms = []

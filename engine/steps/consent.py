@@ -16,6 +16,7 @@ from engine.language.fields import ChannelName, Model, Text, TopicName
 from engine.language.graph import Node
 from engine.language.journey import Complaint
 from engine.language.registry import step
+from engine.language.vocabulary import TRANSACTIONAL
 from engine.store import tables
 from engine.store.scratch import insert_into
 from engine.store.types import Instant
@@ -35,6 +36,9 @@ class Consent(Step):
     consent: Said
 
     def complaints(self) -> Iterable[Complaint]:
+        if self.consent.topic == TRANSACTIONAL:
+            message = "messages of the topic transactional need no consent, so there is none to record"
+            yield Complaint(("consent", "topic"), message, "name a topic of project.yaml")
         if self.consent.state == "on" and self.consent.proof is None:
             yield Complaint(
                 ("consent",),

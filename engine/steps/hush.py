@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 from sqlalchemy import case, literal, select
 
@@ -10,8 +12,10 @@ from engine.cohort.scope import Scope
 from engine.cohort.step import DONE, Step
 from engine.language.fields import Model, TopicName
 from engine.language.graph import Node
+from engine.language.journey import Complaint
 from engine.language.moments import Duration
 from engine.language.registry import step
+from engine.language.vocabulary import TRANSACTIONAL
 from engine.store import tables
 from engine.store.scratch import insert_into
 from engine.store.types import Instant
@@ -27,6 +31,11 @@ class Hush(Step):
     """Keeps every journey from sending messages of this topic to the customer until then. A longer hush stands."""
 
     hush: Hushed
+
+    def complaints(self) -> Iterable[Complaint]:
+        if self.hush.topic == TRANSACTIONAL:
+            message = "messages of the topic transactional can't be hushed: customers count on them"
+            yield Complaint(("hush", "topic"), message, "name a topic of project.yaml")
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         until = literal(cohort.now + self.hush.for_, Instant())

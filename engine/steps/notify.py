@@ -8,7 +8,7 @@ from engine.cohort.cohort import Cohort
 from engine.cohort.gate import TEAM
 from engine.cohort.scope import Scope
 from engine.cohort.step import DONE, Step
-from engine.language.fields import Model, PersonName, Template
+from engine.language.fields import FilledTemplate, Model, PersonName
 from engine.language.graph import Node
 from engine.language.registry import step
 from engine.language.vocabulary import TRANSACTIONAL
@@ -16,7 +16,7 @@ from engine.language.vocabulary import TRANSACTIONAL
 
 class Notice(Model):
     to: PersonName = Field(description="A name under team: in project.yaml.")
-    text: Template
+    text: FilledTemplate = Field(description="What they read; `{{ … }}` in it is filled in.")
 
 
 @step("notify")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy import case, literal
 
 from engine.cohort.arms import arm
 from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
+from engine.language.errors import Wrong
 from engine.language.graph import Node
 from engine.language.journey import ArmOf, SplitArm
 from engine.language.registry import step
@@ -23,6 +24,12 @@ class Split(Step):
     entry."""
 
     split: tuple[SplitArm, ...] = Field(description="A list of N%: [steps]; the percentages make 100.")
+
+    @model_validator(mode="after")
+    def _has_arms(self) -> Split:
+        if not self.split:
+            raise Wrong("a split needs arms", "like - 50%: with the steps below it", at=("split",))
+        return self
 
     def arms(self) -> tuple[ArmOf, ...]:
         return tuple(ArmOf(one.label, one.steps, ("split", n, one.label)) for n, one in enumerate(self.split))

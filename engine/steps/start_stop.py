@@ -17,6 +17,9 @@ class Start(Step):
 
     start: JourneyName
 
+    def starts(self) -> tuple[str, ...]:
+        return (self.start,)
+
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         others.start(cohort, DONE, self.start)
         cohort.move({DONE: node.next})

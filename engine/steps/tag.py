@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 from sqlalchemy import delete, literal, select
 
@@ -11,9 +13,16 @@ from engine.cohort.scope import Scope
 from engine.cohort.step import DONE, Step
 from engine.language.fields import Text
 from engine.language.graph import Node
+from engine.language.journey import Complaint
 from engine.language.registry import step
 from engine.store.scratch import insert_ignore
 from engine.store.tables import customer_tag
+
+
+def _literally(key: str, text: str) -> Iterable[Complaint]:
+    if "{{" in text:
+        hint = "write the tag out, or keep the value with update: {customer.NAME: …}"
+        yield Complaint((key,), "a tag is taken as it is written, and {{ }} in it is not filled in", hint)
 
 
 @step("tag")
@@ -21,6 +30,9 @@ class Tag(Step):
     """Puts a tag on the customer."""
 
     tag: Text = Field(description="The tag, any text.")
+
+    def complaints(self) -> Iterable[Complaint]:
+        return _literally("tag", self.tag)
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         rows = select(moving.c.customer_id, literal(self.tag)).where(moving.c.verdict == DONE).distinct()
@@ -35,6 +47,9 @@ class Untag(Step):
     """Takes a tag off the customer."""
 
     untag: Text = Field(description="The tag, any text.")
+
+    def complaints(self) -> Iterable[Complaint]:
+        return _literally("untag", self.untag)
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         who = select(moving.c.customer_id).where(moving.c.verdict == DONE)

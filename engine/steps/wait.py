@@ -18,7 +18,7 @@ from engine.cohort.step import DONE, Step
 from engine.language.errors import Wrong
 from engine.language.fields import DateAttribute
 from engine.language.graph import Node
-from engine.language.journey import Complaint
+from engine.language.journey import Complaint, Dated
 from engine.language.moments import parse_duration, parse_local, parse_time, parse_weekday, text_or
 from engine.language.registry import step
 from engine.store.local_time import DAY, day_of, weekday_of
@@ -105,6 +105,11 @@ class Wait(Step):
 
     def may_pass_at_once(self) -> bool:
         return self.wait.moment is not None or self.wait.date is not None
+
+    def dated(self) -> Iterable[Dated]:
+        if self.wait.moment is not None and self.if_past != "next":
+            then = "everybody goes on at once" if self.if_past == "continue" else "everybody leaves the journey here"
+            yield Dated(("wait",), self.wait.moment, then)
 
     def complaints(self) -> Iterable[Complaint]:
         if self.if_past != "continue" and self.wait.moment is None and self.wait.date is None:

@@ -2,6 +2,7 @@
 
     $ at 2026-03-01T06:30:00Z         the clock stands there from now on
     $ write orders.csv                what follows, after "| ", is written into the file
+    $ remove orders.csv               the file is gone
     $ karibu import orders.csv        the command line, in this process; what it says to standard error follows "! "
     $ event amina purchase {"total": 3}    an event comes in, and the engine goes on until nothing is due
     $ tick                            the engine looks at its clock and goes on until nothing is due
@@ -74,6 +75,8 @@ class Session:
         elif word == "write":
             Path(rest).parent.mkdir(parents=True, exist_ok=True)
             Path(rest).write_text("".join(line + "\n" for line in written), encoding="utf-8")
+        elif word == "remove":
+            Path(rest).unlink()
         elif word == "karibu":
             return told(karibu(*words(rest), clock=VirtualClock(self.now)))
         else:

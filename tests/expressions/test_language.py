@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from engine.language import tree
 from engine.language.errors import Wrong
-from engine.language.expression import ExpressionError, Names, Vocabulary, explain, parse, parse_condition, referenced
+from engine.language.expression import (
+    ExpressionError,
+    Names,
+    Vocabulary,
+    examine,
+    explain,
+    parse,
+    parse_condition,
+    referenced,
+)
+from engine.language.syntax import Source
 from engine.language.types import MONEY, NUMBER, Kind, read_type
 from tests.expressions.strategies import NAMES, VOCABULARY, conditions
 
@@ -81,7 +91,7 @@ REFUSED = [
     ('customer.created > "yesterday"', '"yesterday"', '"yesterday" is not a date', "year-month-day"),
     ("customer.renewal + 5h == now", "5h", "a date moves by whole days", "5d or 2w"),
     ("customer.renewal + customer.points == now", "customer", "between a date and a number", ""),
-    ("now + 5 > customer.created", "now", "between a instant and a number", ""),
+    ("now + 5 > customer.created", "now", "between a moment and a number", ""),
     ("-customer.tier == 1", "-", "can't stand before a text", ""),
     ("customer.points and customer.vip", "customer", "true or false is expected here", "compare it with something"),
     ("not customer.points", "customer.points", "true or false is expected here", ""),
@@ -102,7 +112,7 @@ REFUSED = [
     ('consented("email", "ofers")', '"ofers"', 'unknown topic "ofers"', '"offers"?'),
     ('clicked("helo")', '"helo"', 'unknown send step "helo"', '"hello"?'),
     ('in_journey("x")', '"x"', 'unknown journey "x"', "welcome"),
-    ("any(entry.total, true)", "entry", "any() wants a list, and this is a money", "entry.items"),
+    ("any(entry.total, true)", "entry", "any() wants a list, and this is an amount of money", "entry.items"),
     ("any(entry.items)", "any", "any() needs a condition", "item.sku"),
     ("age(customer.tier) > 1", "customer", "age() wants a date, and this is a text", ""),
     ("points() > 1", "points", "points() is not available yet", ""),
@@ -132,6 +142,33 @@ def test_what_is_not_in_the_language_is_refused_where_it_stands(text: str, at: s
     assert text[error.offset :].startswith(at), (error.offset, error.message)
     assert message in error.message
     assert hint in (error.hint or "")
+
+
+def _reads(text: str) -> bool:
+    try:
+        Source(text)
+    except ExpressionError:
+        return False
+    return True
+
+
+def test_every_fault_of_an_expression_is_told_at_once() -> None:
+    """Any two faulty expressions, each of which could be parsed: one text made of them has the faults of both."""
+    faulty = [case for case in REFUSED if _reads(case[0]) and "a condition is expected" not in case[2]]
+    assert len(faulty) > 50
+    for text, _, message, _ in faulty:
+        for other, _, also, _ in faulty[::6]:
+            whole = f"customer.vip and ({text} or ({other}))"
+            told = [(fault.offset, fault.message) for fault in examine(whole, HERE, SHOP, condition=True).faults]
+            assert any(message in one for at, one in told if at < len(text) + 19), (whole, told)
+            assert any(also in one for at, one in told if at >= len(text) + 19), (whole, told)
+            assert told == sorted(set(told), key=lambda fault: fault[0]), whole
+
+
+def test_what_only_comes_of_another_fault_is_not_told() -> None:
+    text = 'did("purchas", where=event.total > 5) and any(customer.itms, item.sku == 1) and foo(item.sku, event.x)'
+    told = [fault.message for fault in examine(text, HERE, SHOP).faults]
+    assert told == ['unknown event "purchas"', 'unknown name "customer.itms"', 'unknown function "foo"']
 
 
 @given(st.text(alphabet="abc.()[]{}\"'\\ ,|=!<>+-*/%~0123456789dhmwx_\n\té\U0001d4b3{}#", max_size=40))
