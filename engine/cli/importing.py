@@ -32,7 +32,9 @@ COLUMNS = "id, customer, event, at, key, source, with"
 )
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .ndjson, .jsonl or .parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .ndjson, .jsonl (each may be .gz) or .parquet file.")
+    ],
     customers: Annotated[bool, typer.Option("--customers", help="Every row is a customer.")] = False,
     events: Annotated[bool, typer.Option("--events", help="Every row is an event.")] = False,
     event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Every row is this event.")] = None,
@@ -47,11 +49,13 @@ def import_(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Import customers or events from a file: CSV, JSON lines, Parquet.
+    """Import customers or events from a file: CSV, JSON lines (gzipped or not), Parquet.
 
     Customers have a column id, and any of email, phone, first_name, last_name, locale, timezone, country, birthday,
     created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml. Events have
     customer, event and at; their other columns are the event's properties.
+
+    An import that was broken off goes on where it was when it is run again, unless the file has changed.
 
     It is history: counts and segments move, nobody enters a journey, and nothing is sent. Importing a file again counts
     nothing twice: an event is known by its column key, id or order_id, or else by all that its row says. A row with a
@@ -76,6 +80,8 @@ def import_(
             engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live
         )
         begun = time.monotonic()
+        if not as_json:
+            work.going_on = _going_on
         try:
             with _progress(quiet=as_json) as tell:
                 result = work.run(file, tell)
@@ -88,6 +94,10 @@ def import_(
         _tell(file, result, time.monotonic() - begun, as_json)
     if result.rejected:
         raise typer.Exit(CONTENT)
+
+
+def _going_on(rows: int) -> None:
+    warn(f"  going on after {counted(rows, 'row')}: an import of this file was broken off there", None)
 
 
 def _named(given: list[str]) -> dict[str, str]:
@@ -112,6 +122,7 @@ def _tell(file: Path, result: Result, seconds: float, as_json: bool) -> None:
             "faults": [{"line": line, "reason": reason} for line, reason in result.faults],
             "reject_file": result.reject_file,
             "left_out": list(result.left_out),
+            "resumed": result.resumed,
         }
         say_json(told)
         return

@@ -1,9 +1,13 @@
 """Customers and events from files: read row by row, taken in batches, what is wrong told by its line.
 
-reading.py  a file as rows, each with its line
-rows.py     a row as a customer or an event, through the same door as the API, or what is wrong with it
-bulk.py     many customers in few statements
-taking.py   the import itself
+reading.py   a file as rows, each with its line
+rows.py      a row as a customer or an event, through the same door as the API, or what is wrong with it
+bulk.py      many customers in few statements
+history.py   many events in few statements
+batches.py   a batch as one transaction, and how large it is
+progress.py  how far an import has come
+rejects.py   the rows that were not taken
+taking.py    the import itself
 """
 
 from engine.imports.reading import Unreadable

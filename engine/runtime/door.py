@@ -59,15 +59,18 @@ class Door:
     def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)
+        types: Mapping[str, Type] = {} if known is None else known.properties
         mine = Problems()
-        kept = {
-            name: self._stored(name, value, None if known is None else known.properties.get(name), mine)
-            for name, value in given.items()
-            if value is not None
-        }
+        kept: dict[str, Any] = {}
+        for name, value in given.items():
+            if value is not None:
+                form = self._stored(name, value, types.get(name), mine)
+                if form is not None:
+                    kept[name] = form
         self.sightings.event(event, given, mine.found, self.vocabulary)
-        problems.found = mine.found | problems.found
-        return {name: value for name, value in kept.items() if value is not None}
+        if mine.found:
+            problems.found = mine.found | problems.found
+        return kept
 
     def profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
         """A customer as the shop describes them. `consent`: ["email/offers", …] or {"email/offers": true}; `tags`: a
@@ -158,6 +161,8 @@ class Door:
 
 def _can_be_kept(value: Any) -> bool:
     """Whether both databases can keep a value as JSON: one that they refuse would fail all that came with it."""
+    if type(value) is str and value.isascii() and "\0" not in value and "\\" not in value:
+        return True  # nearly every value: no need to write it out
     try:
         return b"\\u0000" not in orjson.dumps(value)
     except TypeError:

@@ -88,9 +88,7 @@ def ingest(
     receipt = Receipt()
     facts_stay(connection)
     writer = Writer(connection, now)
-    first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
-    ids = writer.customers(first, first)
-    writer.began(_first((ids[name], at) for name, at in first.items()))
+    ids = introduced(writer, batch, now)
     in_flight = lock_live(connection, ids.values()) if live else set()
     for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
@@ -120,6 +118,15 @@ def _rounds(batch: Sequence[Incoming], ids: Mapping[str, int]) -> Iterator[list[
             seen.add(who)
         yield this
         waiting = later
+
+
+def introduced(writer: Writer, batch: Sequence[Incoming], now: datetime) -> dict[str, int]:
+    """The row ids of those the events are of, by the names they come under. Who is new is made, and everybody has been
+    a customer since their first event at least."""
+    first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
+    ids = writer.customers(first, first)
+    writer.began(_first((ids[name], at) for name, at in first.items()))
+    return ids
 
 
 def _first(moments: Iterable[tuple[K, datetime]]) -> dict[K, datetime]:
@@ -192,9 +199,14 @@ def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, 
             "first_at": at,
             "last_at": at,
         }
-    add = insert_into(connection, tally)
+    add = tally_of(insert_into(connection, tally))
+    connection.execute(add, [rows[key] for key in sorted(rows)])
+
+
+def tally_of(add: Any) -> Any:
+    """An insert into `tally` that adds to what is there."""
     new = add.excluded
-    add = add.on_conflict_do_update(
+    return add.on_conflict_do_update(
         index_elements=["customer_id", "name"],
         set_={
             "count": tally.c.count + new.count,
@@ -203,7 +215,6 @@ def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, 
             "last_at": case((new.last_at > tally.c.last_at, new.last_at), else_=tally.c.last_at),
         },
     )
-    connection.execute(add, [rows[key] for key in sorted(rows)])
 
 
 def _touch(connection: Connection, fresh: Sequence[_Fresh]) -> None:
