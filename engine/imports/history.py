@@ -30,15 +30,17 @@ from sqlalchemy import (
     null,
     select,
     true,
+    update,
 )
 
 from engine.language.types import MONEY, NUMBER
+from engine.runtime.identity import known
 from engine.runtime.ingest import Incoming, introduced, tally_of
 from engine.runtime.profile import Writer
 from engine.segments.stored import read
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, fill, insert_into, insert_touched, scratch
-from engine.store.tables import event, tally
+from engine.store.tables import customer, event, tally
 from engine.store.types import Instant, id_type, json_type, micros, text_type
 
 _temporary: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DELETE ROWS"}
@@ -49,7 +51,7 @@ staged = Table(
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("source", text_type()),
     Column("key", text_type()),
-    Column("customer_id", id_type()),
+    Column("customer", text_type()),
     Column("name", text_type()),
     Column("occurred_at", Instant()),
     Column("properties", json_type()),
@@ -70,16 +72,16 @@ def take(connection: Connection, batch: Sequence[Incoming], worth: Mapping[str, 
     """Accept these events in the caller's transaction; how many of them are new. `worth`: each event's value property,
     which the tally sums."""
     facts_stay(connection)
-    ids = introduced(Writer(connection, now), batch, now)
     scratch(connection, staged)
     fill(
         connection,
         staged,
         (
-            (n, e.source, e.key, ids[e.customer], e.name, micros(e.occurred_at), orjson.dumps(e.properties).decode())
+            (n, e.source, e.key, e.customer, e.name, micros(e.occurred_at), orjson.dumps(e.properties).decode())
             for n, e in enumerate(batch)
         ),
     )
+    _introduce(connection, batch, now)
     count, new = _insert(connection, worth, now)
     if count:
         at = new.c.occurred_at
@@ -99,15 +101,42 @@ def take(connection: Connection, batch: Sequence[Incoming], worth: Mapping[str, 
     return count
 
 
-_COPIED = ("source", "key", "customer_id", "name", "occurred_at", "properties")
+_COPIED = ("source", "key", "name", "occurred_at", "properties")
 _TALLY = ("customer_id", "name", "count", "total", "first_at", "last_at")
+
+
+def _introduce(connection: Connection, batch: Sequence[Incoming], now: datetime) -> None:
+    """As `introduced` at the door, in sets: one by one only for those who have no row of their own, and for those whose
+    first event this is."""
+    writer = Writer(connection, now)
+    theirs = customer.c.external_id == staged.c.customer
+    strange = select(staged.c.customer).distinct().outerjoin(customer, theirs).where(customer.c.id.is_(None))
+    names = set(connection.scalars(strange))
+    if names:
+        introduced(writer, [one for one in batch if one.customer in names], now)
+        # Who still has no row of their own was merged away: their events are of the one they are now.
+        away = known(connection, connection.scalars(strange).all())
+        for name, row_id in away.items():
+            now_called = select(customer.c.external_id).where(customer.c.id == row_id).scalar_subquery()
+            connection.execute(update(staged).where(staged.c.customer == name).values(customer=now_called))
+    first = func.min(staged.c.occurred_at)
+    earlier = select(customer.c.id, first).join_from(staged, customer, theirs)
+    earlier = earlier.group_by(customer.c.id, customer.c.created_at).having(first < customer.c.created_at)
+    began = dict(connection.execute(earlier).all())
+    if began:
+        writer.began(began)
 
 
 def _insert(connection: Connection, worth: Mapping[str, str], now: datetime) -> tuple[int, FromClause]:
     """Insert the events; how many were new, and these with what each is worth."""
     copied = [staged.c[name] for name in _COPIED]
-    rows = select(*copied, literal(now, Instant())).where(true()).order_by(staged.c.n)
-    add = insert_into(connection, event).from_select([*_COPIED, "received_at"], rows).on_conflict_do_nothing()
+    theirs = customer.c.external_id == staged.c.customer
+    rows = select(*copied, customer.c.id, literal(now, Instant())).join_from(staged, customer, theirs).where(true())
+    add = (
+        insert_into(connection, event)
+        .from_select([*_COPIED, "customer_id", "received_at"], rows.order_by(staged.c.n))
+        .on_conflict_do_nothing()
+    )
     said = (event.c.customer_id, event.c.name, event.c.occurred_at, _amount(worth).label("amount"))
     if connection.dialect.name == "postgresql":
         scratch(connection, fresh)
