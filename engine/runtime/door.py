@@ -19,7 +19,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.project import Project
-from engine.language.types import Type
+from engine.language.types import TEXT, Type
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.identity import Who
@@ -60,15 +60,19 @@ class Door:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)
         types: Mapping[str, Type] = {} if known is None else known.properties
-        mine = Problems()
+        mine = Problems() if problems.found else problems
         kept: dict[str, Any] = {}
         for name, value in given.items():
             if value is not None:
-                form = self._stored(name, value, types.get(name), mine)
+                type_ = types.get(name)
+                if (type_ is None or type_ is TEXT) and _is_plain(value):
+                    kept[name] = value
+                    continue
+                form = self._stored(name, value, type_, mine)
                 if form is not None:
                     kept[name] = form
         self.sightings.event(event, given, mine.found, self.vocabulary)
-        if mine.found:
+        if mine is not problems:
             problems.found = mine.found | problems.found
         return kept
 
@@ -159,9 +163,14 @@ class Door:
         return {"phone": str(value), "phone_hash": None}
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a text that is kept as it is."""
+    return type(value) is str and value.isascii() and "\0" not in value and "\\" not in value
+
+
 def _can_be_kept(value: Any) -> bool:
     """Whether both databases can keep a value as JSON: one that they refuse would fail all that came with it."""
-    if type(value) is str and value.isascii() and "\0" not in value and "\\" not in value:
+    if _is_plain(value):
         return True  # nearly every value: no need to write it out
     try:
         return b"\\u0000" not in orjson.dumps(value)
