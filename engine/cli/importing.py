@@ -46,6 +46,9 @@ def import_(
     ] = None,
     source: Annotated[str, typer.Option("--source", metavar="NAME", help="Whose keys these are.")] = "import",
     live: Annotated[bool, typer.Option("--live", help="These events happen now: they let customers in.")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin at the first row, though an import of this file was broken off.")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -55,14 +58,15 @@ def import_(
     created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml. Events have
     customer, event and at; their other columns are the event's properties.
 
-    An import that was broken off goes on where it was when it is run again, unless the file has changed.
+    An import that was broken off goes on where it was when it is run again. If the file has changed since, it is
+    refused: put the old one back, or say --anew to begin at its first row.
 
     It is history: counts and segments move, nobody enters a journey, and nothing is sent. Importing a file again counts
     nothing twice: an event is known by its column key, id or order_id, or else by all that its row says. A row with a
     fault is not taken; it is told by its line and kept in FILE.rejected, which can be mended and imported."""
     with opened(ctx, root) as app:
         from engine.cli.journeys import engine_of
-        from engine.imports import Import, Kind, NoKind, Unreadable
+        from engine.imports import Changed, Import, Kind, NoKind, Unreadable
         from engine.runtime.runtime import Runtime
         from engine.store import zones
 
@@ -77,7 +81,7 @@ def import_(
         engine: Runtime = engine_of(app)
         kind = Kind.CUSTOMERS if customers else Kind.EVENTS if events or event else None
         work = Import(
-            engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live
+            engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live, anew
         )
         begun = time.monotonic()
         if not as_json:
@@ -87,6 +91,12 @@ def import_(
                 result = work.run(file, tell)
         except Unreadable as unreadable:
             raise Told(str(unreadable)) from None
+        except Changed as changed:
+            raise Told(
+                str(changed),
+                "put the file back as it was to go on there, or say --anew to begin at its first row: events that have "
+                "a key count once",
+            ) from None
         except NoKind as no_kind:
             raise Told(
                 f"{file}: {no_kind}", "say --customers or --events, and name columns: --column customer=COLUMN"

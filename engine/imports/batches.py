@@ -56,7 +56,8 @@ class Batches:
             return self._as_history(lambda connection: bulk.write(connection, batch, now, min(written, now)), mark)
         if self.live:
             return self.runtime.ingest(batch).accepted
-        worth = {name: e.value for name, e in self.runtime.content.project.events.items() if e.value}
+        known = self.runtime.content.vocabulary.events
+        worth = {name: (one.value, one.properties[one.value]) for name, one in known.items() if one.value}
         return self._as_history(lambda connection: history.take(connection, batch, worth, now), mark)
 
     def _as_history(self, take: Callable[[Connection], int], mark: Mark) -> int:

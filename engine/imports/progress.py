@@ -2,8 +2,9 @@
 on where the database says, and nothing is read, counted or rejected twice.
 
 The mark is of one file as it is (its size, its time, its first and last bytes), read one way (columns, zone, source)
-for one project.yaml. When any of that has changed the import begins anew, which is safe: an event is known by its key.
-When an import has ended its mark goes.
+for one project.yaml. Where the file has changed meanwhile nobody but its owner knows which of its rows were taken, so
+they are asked. Read another way it begins anew, which is safe: an event is known by its key. When an import has ended
+its mark goes.
 """
 
 from __future__ import annotations
@@ -45,12 +46,22 @@ class Progress:
         return Place(self.offset, self.line)
 
 
+class Changed(Exception):
+    """The file of an import that was broken off isn't what it was then. `rows`: how many had been dealt with."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        super().__init__(f"{path} has changed since its import was broken off after {rows:,} rows")
+        self.rows = rows
+
+
 @dataclass(frozen=True)
 class Bookmark:
-    """The mark of one import. `digest` says of what."""
+    """The mark of one import: of the file at `path` as `file` says, read as `way` says."""
 
+    path: Path
     name: str
-    digest: str
+    file: str
+    way: str
 
     @classmethod
     def of(cls, path: Path, *how: object) -> Bookmark:
@@ -60,19 +71,22 @@ class Bookmark:
             ends = sha256(file.read(ENDS))
             file.seek(max(0, said.st_size - ENDS))
             ends.update(file.read(ENDS))
-        whole = [said.st_size, said.st_mtime_ns, ends.hexdigest(), *map(str, how)]
-        return cls("import " + _digest([str(path.resolve())]), _digest(whole))
+        whole = [said.st_size, said.st_mtime_ns, ends.hexdigest()]
+        return cls(path, "import " + _digest([str(path.resolve())]), _digest(whole), _digest([*map(str, how)]))
 
     def read(self, database: Database) -> Progress | None:
-        """How far it had come, if it was broken off."""
+        """How far it had come, if it was broken off. Raises Changed."""
         with database.read() as connection:
             value: dict[str, Any] | None = connection.scalar(select(mark.c.value).where(mark.c.name == self.name))
-        if value is None or value["digest"] != self.digest:
+        if value is None:
             return None
-        return Progress(**value["progress"])
+        progress = Progress(**value["progress"])
+        if value["file"] != self.file:
+            raise Changed(self.path, progress.rows)
+        return progress if value["way"] == self.way else None
 
     def write(self, connection: Connection, progress: Progress) -> None:
-        row = {"name": self.name, "value": {"digest": self.digest, "progress": asdict(progress)}}
+        row = {"name": self.name, "value": {"file": self.file, "way": self.way, "progress": asdict(progress)}}
         add = insert_into(connection, mark).values(row)
         connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
 

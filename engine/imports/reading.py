@@ -167,6 +167,7 @@ class CsvTable:
         # Bytes that are no UTF-8 become lone surrogates, so that only their row is refused.
         self._text = io.TextIOWrapper(self.stream.bytes, encoding="utf-8", errors="surrogateescape", newline="")
         self._read, self._before = place
+        self._doubtful = False
 
     def go_on(self, place: Place) -> None:
         self._seek(place)
@@ -178,7 +179,11 @@ class CsvTable:
     def _lines(self) -> Iterator[str]:
         assert self._text is not None
         for line in self._text:
-            self._read += len(line) if line.isascii() else len(line.encode(errors="surrogateescape"))
+            if line.isascii() and "\0" not in line:
+                self._read += len(line)
+            else:
+                self._read += len(line.encode(errors="surrogateescape"))
+                self._doubtful = True
             yield line
 
     def rows(self) -> Iterator[Row]:
@@ -196,12 +201,12 @@ class CsvTable:
                 raise self.stream.damaged(line, error) from None
             if not cells:
                 continue
-            text = "".join(cells)
             fault = None
             if len(cells) != width:
                 fault = f"this row has {len(cells)} cells, and the first line names {width} columns"
-            elif not text.isascii() or "\0" in text:
+            elif self._doubtful:
                 fault = unclean(cells)
+            self._doubtful = False
             yield Row(line, columns, [cell.strip() or None for cell in cells], fault, cells)
 
     def done(self) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -20,7 +20,6 @@ from engine.language.errors import did_you_mean
 from engine.language.types import Kind as TypeKind
 from engine.language.types import Type
 from engine.runtime.door import Door, Problems
-from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Profile
 
 ID = ("id", "customer", "customer_id", "external_id")
@@ -33,8 +32,22 @@ NESTED = ("with", "properties")
 OURS = ("line", "reason")
 """What a file of rejected rows adds."""
 
+TEXT_ONLY = frozenset({str})
+
 SOON = timedelta(days=1)
 """Clocks differ; what lies farther ahead than this is a mistake."""
+
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Made(Protocol[T_co]):
+    """Makes an event of who, what, its key, when, its properties and whose key it is."""
+
+    def __call__(
+        self, who: str, name: str, key: str, at: datetime, properties: Mapping[str, Any], source: str, /
+    ) -> T_co: ...
 
 
 class Kind(StrEnum):
@@ -121,8 +134,8 @@ class Rows:
     event: str | None = None
     source: str = "import"
 
-    def events(self, layout: Layout, columns: Sequence[str]) -> Callable[[Sequence[Any]], Incoming]:
-        """How rows of these columns are read as events. What is made raises Faulty.
+    def events(self, layout: Layout, columns: Sequence[str], made: Made[T]) -> Callable[[Sequence[Any]], T]:
+        """How rows of these columns are read as events, each given to `made`. What is returned raises Faulty.
 
         Where each column stands is looked up once and not a row, of which there are millions."""
         place = {name: n for n, name in enumerate(columns)}
@@ -133,9 +146,10 @@ class Rows:
         rest = [(name, place[name]) for name in layout.rest]
         fixed, known, when, latest = self.event, self.door.vocabulary.events, layout.at or "at", self.now + SOON
         structured = {name: _structured(kind.properties) for name, kind in known.items()}
-        kept = self.door.properties
+        kept, ours = self.door.properties, self.source
+        problems = Problems()
 
-        def incoming(values: Sequence[Any]) -> Incoming:
+        def event(values: Sequence[Any]) -> T:
             who = None if who_at is None else _text(values[who_at])
             if who is None:
                 raise Faulty(f"no customer ({layout.who or 'customer'})")
@@ -145,26 +159,26 @@ class Rows:
             if name not in known:
                 raise Faulty(f'unknown event "{name}"' + _hint(did_you_mean(name, known)))
             given = {column: value for column, n in rest if (value := values[n]) is not None}
-            inner = None if nested_at is None else _json(values[nested_at])
-            if inner is not None:
+            if nested_at is not None and (inner := _json(values[nested_at])) is not None:
                 if not isinstance(inner, Mapping):
                     raise Faulty(f"{layout.nested} holds no object")
                 given |= inner
             at = self._moment(None if at_at is None else values[at_at], when, latest)
             of_json, shaped = structured[name], given
-            if of_json or any(type(value) is not str for value in given.values()):
+            if of_json or not TEXT_ONLY.issuperset(map(type, given.values())):
                 shaped = {column: _shaped(value, column in of_json) for column, value in given.items()}
-            problems = Problems()
             properties = kept(name, shaped, problems)
             if problems.found:
-                raise _faulty(problems)
-            source = (None if source_at is None else _text(values[source_at])) or self.source
+                fault = _faulty(problems)
+                problems.found = {}
+                raise fault
+            source = ours if source_at is None else _text(values[source_at]) or ours
             key = None if key_at is None else _text(values[key_at])
             # Without a key of its own an event is named by all that the row says: the same row is the same event.
             key = f"{name}:{key}" if key else digest(who, name, at, given)
-            return Incoming(who, name, key, at, properties, None, source)
+            return made(who, name, key, at, properties, source)
 
-        return incoming
+        return event
 
     def person(self, cells: Mapping[str, Any], layout: Layout) -> Person:
         """A customer. Raises Faulty."""

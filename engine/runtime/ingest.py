@@ -88,7 +88,9 @@ def ingest(
     receipt = Receipt()
     facts_stay(connection)
     writer = Writer(connection, now)
-    ids = introduced(writer, batch, now)
+    first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
+    ids = writer.customers(first, first)
+    writer.began(_first((ids[name], at) for name, at in first.items()))
     in_flight = lock_live(connection, ids.values()) if live else set()
     for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
@@ -118,15 +120,6 @@ def _rounds(batch: Sequence[Incoming], ids: Mapping[str, int]) -> Iterator[list[
             seen.add(who)
         yield this
         waiting = later
-
-
-def introduced(writer: Writer, batch: Sequence[Incoming], now: datetime) -> dict[str, int]:
-    """The row ids of those the events are of, by the names they come under. Who is new is made, and everybody has been
-    a customer since their first event at least."""
-    first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
-    ids = writer.customers(first, first)
-    writer.began(_first((ids[name], at) for name, at in first.items()))
-    return ids
 
 
 def _first(moments: Iterable[tuple[K, datetime]]) -> dict[K, datetime]:

@@ -18,21 +18,27 @@ import polars as pl
 import pytest
 from sqlalchemy import func, select
 
-from engine.imports import Unreadable
+from engine.app import App
+from engine.imports import Changed, Unreadable
 from engine.imports.batches import Writing
+from engine.runtime.clock import VirtualClock
 from engine.runtime.door import Problems
 from engine.runtime.ingest import Incoming
+from engine.settings import Settings
 from engine.store.database import Database
-from engine.store.tables import customer, enrolment, event, mark, segment_member, tally, touched
+from engine.store.tables import customer, enrolment, event, identity, mark, segment_member, tally, touched
+from tests.cli.session import karibu
 from tests.cli.test_import import NOW, PROJECT, Shop
 
 ROOT = Path(__file__).parents[2]
 SEED = 20261125
-ROWS = 40_000
+ROWS = 12_000
 
 RUN = """
-import sys
+import os, signal, sys
 from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from engine.app import App
 from engine.imports import Import
 from engine.runtime.advance import Pace
@@ -40,14 +46,29 @@ from engine.runtime.clock import VirtualClock
 from engine.settings import Settings
 from tests.cli.test_import import NOW
 
-Pace.LARGE = 1_500
-root, address, file = sys.argv[1:]
+Pace.LARGE = 500
+root, address, file, points = sys.argv[1:]
+left = int(points)
+
+def point(*of):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 app = App(Settings.of(Path(root), database_url=address, secret_key="a secret of the tests"), VirtualClock(NOW))
 work = Import(app.runtime, app.door)
-work.going_on = lambda rows: print("going on", rows, flush=True)
-result = work.run(Path(file), lambda done, rows: print(rows, flush=True))
+
+def going_on(rows):
+    print("going on", rows, flush=True)
+
+work.going_on = going_on
+for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    event.listen(Engine, moment, point)
+result = work.run(Path(file), lambda done, rows: point())
 print("ended", result.rows, result.new, result.known, result.rejected, flush=True)
 """
+"""An import that is killed at one of its own steps: before or after a statement, before a commit or after it."""
 
 
 def write_events(path: Path, rows: int = ROWS) -> None:
@@ -74,9 +95,17 @@ def facts(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         "events": select(c.external_id, e.source, e.key, e.name, e.occurred_at).join_from(
             event, customer, c.id == e.customer_id
         ),
+        "customers": select(c.external_id, c.bucket, c.created_at),
+        "touched": select(c.external_id).join_from(touched, customer, c.id == touched.c.customer_id),
     }
     with database.read() as connection:
         return {name: sorted(tuple(row) for row in connection.execute(what)) for name, what in asked.items()}
+
+
+def cleared(database: Database) -> None:
+    with database.write() as connection:
+        for table in (event, tally, touched, customer):
+            connection.execute(table.delete())
 
 
 @pytest.fixture
@@ -86,55 +115,56 @@ def shop(database: Database, project: Callable[..., Path]) -> Iterator[Shop]:
     made.app.close()
 
 
-def start(shop: Shop, address: str, file: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", RUN, str(shop.root), address, str(file)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def killed_after(running: subprocess.Popen[str], batches: int, delay: float) -> list[str]:
-    """What it said until it was killed, some time after so many batches."""
-    assert running.stdout is not None
-    said = []
-    for line in running.stdout:
-        said.append(line.strip())
-        batches -= line.strip().isdigit()
-        if batches <= 0:
-            try:
-                running.wait(delay)
-            except subprocess.TimeoutExpired:
-                running.send_signal(signal.SIGKILL)
-            break
-    rest, _ = running.communicate()
-    return [*said, *rest.split("\n")]
-
-
-def test_an_import_killed_anywhere_and_run_again_is_the_same_as_an_unbroken_one(
-    shop: Shop, database: Database, project: Callable[..., Path]
-) -> None:
-    whole, broken = shop.root / "whole.csv", shop.root / "broken.csv"
-    write_events(whole)
-    result = shop.take(whole, source="import")
-    expected, rejected = facts(database), (shop.root / "whole.rejected.csv").read_bytes()
-    assert result.rejected >= 800 and result.known > 500
-    with database.write() as connection:
-        for table in (event, tally, touched, customer):
-            connection.execute(table.delete())
-    whole.rename(broken)
+def ran(shop: Shop, database: Database, file: Path, points: int) -> tuple[int, list[str], str]:
+    """A process that imports a file, and is killed after so many steps: its exit code and what it said."""
     address = database.url.render_as_string(hide_password=False)
-    chance, resumed = random.Random(SEED), 0
-    for _ in range(4):
-        said = killed_after(start(shop, address, broken), chance.randint(1, 6), chance.uniform(0, 0.05))
-        assert not any(line.startswith("ended") for line in said)
-        resumed += any(line.startswith("going on") for line in said)
-    last = start(shop, address, broken)
-    out, err = last.communicate()
-    assert last.returncode == 0, err[-2000:]
-    assert resumed == 3 and out.startswith("going on")
-    said_last = out.strip().split("\n")[-1]
-    assert said_last == f"ended {result.rows} {result.new} {result.known} {result.rejected}"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(shop.root), address, str(file), str(points)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr[-2000:]
+
+
+def packed(plain: Path, kind: str) -> Path:
+    """The same rows in another kind of file."""
+    if kind == ".csv":
+        return plain
+    path = plain.with_suffix(kind)
+    if kind == ".csv.gz":
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    else:
+        pl.read_csv(plain, infer_schema=False).write_parquet(path, row_group_size=1_000)
+    return path
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".parquet"])
+def test_an_import_killed_anywhere_and_run_again_is_the_same_as_an_unbroken_one(
+    shop: Shop, database: Database, kind: str
+) -> None:
+    plain = shop.root / "a.csv"
+    write_events(plain)
+    path = packed(plain, kind)
+    result = shop.take(path, source="import")
+    assert result.reject_file is not None
+    expected, rejected = facts(database), result.reject_file.read_bytes()
+    assert result.rejected >= ROWS // 50 and result.known > 100
+    result.reject_file.unlink()
+    cleared(database)
+    chance, resumed = random.Random(f"{SEED}{kind}"), []
+    for turn in range(3):  # 24 batches of some 45 steps each
+        code, said, err = ran(shop, database, path, chance.randint(120, 280))
+        assert code == -signal.SIGKILL, err
+        resumed += [int(line.split()[2]) for line in said]
+        assert len(resumed) == turn
+    code, said, err = ran(shop, database, path, 0)
+    assert code == 0, err
+    assert said[0].startswith("going on") and 0 < resumed[0] < resumed[1] < int(said[0].split()[2]) < result.rows
+    assert said[1:] == [f"ended {result.rows} {result.new} {result.known} {result.rejected}"]
     assert facts(database) == expected
-    assert (shop.root / "broken.rejected.csv").read_bytes() == rejected
+    assert result.reject_file.read_bytes() == rejected
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(mark)) == 0
 
@@ -207,14 +237,59 @@ def test_every_kind_of_file_goes_on_where_it_was_broken_off(shop: Shop, name: st
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_file_that_has_changed_or_is_read_another_way_begins_anew(shop: Shop) -> None:
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+def test_a_file_that_has_changed_since_it_was_broken_off_is_refused_until_one_says_anew(shop: Shop, name: str) -> None:
+    path = shop.root / name
+    write_lines(path)
+    there, when = path.read_bytes(), path.stat().st_mtime_ns
+    broken_off(shop, path, 3)
+    counts = shop.rows(tally.c.count, tally.c.total)
+    write_lines(path, bad=8)
+    with pytest.raises(Changed, match=rf"{name} has changed since its import was broken off after 120 rows"):
+        shop.take(path)
+    assert shop.rows(tally.c.count, tally.c.total) == counts
+    path.write_bytes(there)
+    os.utime(path, ns=(when, when))
+    broken_off(shop, path, 1)  # as it was: it goes on
+    write_lines(path, bad=8)
+    again = shop.take(path, anew=True)
+    assert (again.resumed, again.rows, again.rejected) == (0, 300, 10)
+    assert shop.take(path).resumed == 0
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_the_command_says_what_to_do_about_a_changed_file_and_where_it_goes_on(project: Callable[..., Path]) -> None:
+    root = project({"workflows/project.yaml": PROJECT})
+    app = App(Settings.of(root, secret_key="a secret of the tests"), VirtualClock(NOW))
+    app.database.migrate()
+    shop, path = Shop(root, app.database), root / "a.csv"
+    write_lines(path)
+    broken_off(shop, path, 3)
+    there, when = path.read_bytes(), path.stat().st_mtime_ns
+    write_lines(path, bad=8)
+
+    def said(*options: str) -> tuple[int, str]:
+        ran = karibu("import", str(path), "-C", str(root), *options, clock=VirtualClock(NOW))
+        return ran.code, ran.out + ran.err
+
+    code, text = said()
+    assert code == 2
+    assert "a.csv has changed since its import was broken off after 120 rows" in text and "--anew" in text
+    path.write_bytes(there)
+    os.utime(path, ns=(when, when))
+    code, text = said()
+    assert code == 1 and "going on after 120 rows: an import of this file was broken off there" in text
+    assert "300 rows" in text and "290 new events" in text and "10 rows were not taken" in text
+    app.close()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_file_that_is_read_another_way_begins_anew(shop: Shop) -> None:
     path = shop.root / "a.csv"
     write_lines(path)
     broken_off(shop, path, 3)
-    write_lines(path, bad=8)
-    assert shop.take(path).resumed == 0
-    broken_off(shop, path, 3)
-    assert shop.take(path, source="till").resumed == 0
+    again = shop.take(path, source="till")
+    assert (again.resumed, again.rows) == (0, 300)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -251,30 +326,60 @@ def test_progress_of_a_gzipped_file_is_told_by_its_packed_bytes(shop: Shop) -> N
     assert heard == sorted(heard) and heard[-1] == 1.0 and 0 < heard[0] < 1
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_an_import_leaves_what_the_same_events_leave_at_the_door(shop: Shop, database: Database) -> None:
-    chance, batch, lines = random.Random(SEED), [], ["customer,event,at,order_id,total"]
-    for n in range(3_000):
+    chance, rows = random.Random(SEED), []
+    for n in range(1_000):
         who, total, key = f"c{chance.randrange(50)}", chance.randrange(-100, 9_000), str(n)
         name, at = chance.choice(["purchase", "shipped"]), datetime(2025, 1, 1, tzinfo=UTC) + timedelta(hours=n)
         said = {"order_id": key, "total": f"{total}.50"} if name == "purchase" else {"order_id": key}
-        properties = shop.app.door.properties(name, said, Problems())
-        for _ in range(1 + (n % 20 == 0)):  # the same row twice is one event
-            batch.append(Incoming(who, name, f"{name}:{key}", at, properties, None, "import"))
-            lines.append(f"{who},{name},{at.isoformat()},{key},{said.get('total', '')}")
+        rows += [(who, name, key, at, said)] * (1 + (n % 20 == 0))  # the same row twice is one event
+    chance.shuffle(rows)  # so that later batches know of earlier events
+    door = shop.app.door
+    batch = [
+        Incoming(who, name, f"{name}:{key}", at, door.properties(name, said, Problems()), None, "import")
+        for who, name, key, at, said in rows
+    ]
     receipt = shop.app.runtime.ingest(batch, live=False)
-    expected, people = facts(database), shop.rows(customer.c.external_id, customer.c.bucket)
-    touches = shop.count(touched)
-    with database.write() as connection:
-        for table in (event, tally, touched, customer):
-            connection.execute(table.delete())
+    expected = facts(database)
+    cleared(database)
     path = shop.root / "a.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [f"{who},{name},{at.isoformat()},{key},{said.get('total', '')}" for who, name, key, at, said in rows]
+    path.write_text("\n".join(["customer,event,at,order_id,total", *lines]) + "\n", encoding="utf-8")
     result = shop.take(path)
     assert (result.new, result.known) == (receipt.accepted, receipt.duplicates)
     assert facts(database) == expected
-    assert shop.rows(customer.c.external_id, customer.c.bucket) == people
-    assert shop.count(touched) == touches
     assert shop.rows(func.count(segment_member.c.customer_id)) == [(0,)]
+
+
+def test_history_moves_the_beginning_of_a_customer_unless_it_was_said(shop: Shop) -> None:
+    shop.take("id,created\namina,2025-06-01\nbaraka,\n")
+    shop.take("customer,event,at\namina,shipped,2025-01-01\nbaraka,shipped,2025-01-01\nbaraka,shipped,2025-02-01\n")
+    began = [
+        (name, at.astimezone(UTC).isoformat()[:10])
+        for name, at in shop.rows(customer.c.external_id, customer.c.created_at)
+    ]
+    assert began == [("amina", "2025-05-31"), ("baraka", "2024-12-31")]  # midnight in Nairobi
+
+
+def test_history_of_an_anonymous_id_and_of_an_address_is_of_whoever_they_are_now(shop: Shop) -> None:
+    shop.take("id,email\namina,amina@shop.example\n")
+    door = shop.app.door
+    address = door.address_hash("email", "amina@shop.example")
+    with shop.app.database.write() as connection:
+        row_id = connection.scalar(select(customer.c.id))
+        connection.execute(identity.insert().values(kind="anonymous", value="4f2c", customer_id=row_id, at=NOW))
+    shop.take(
+        "customer,event,at,order_id\n"
+        f"anonymous:4f2c,shipped,2025-01-02,1\nemail:{address},shipped,2025-01-01,2\nanonymous:new,shipped,2025-01-03,3\n"
+    )
+    counted = select(customer.c.external_id, tally.c.count).join_from(
+        tally, customer, customer.c.id == tally.c.customer_id
+    )
+    with shop.app.database.read() as connection:
+        assert sorted(map(tuple, connection.execute(counted))) == [("amina", 2), ("anonymous:new", 1)]
+        amina = select(customer.c.created_at).where(customer.c.external_id == "amina")
+        assert connection.scalar(amina) == datetime(2024, 12, 31, 21, tzinfo=UTC)
 
 
 def test_a_value_that_is_a_number_is_summed_while_it_is_whole(database: Database, project: Callable[..., Path]) -> None:
