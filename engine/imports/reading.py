@@ -117,7 +117,7 @@ class Stream:
     def damaged(self, line: int, error: Exception) -> Unreadable:
         return Unreadable(
             f"{self.path} can't be unpacked beyond line {line}: {error or 'it is damaged'}. Mend the file and import "
-            "it again: what was taken counts once"
+            "it again with --anew: what was taken counts once"
         )
 
     def close(self) -> None:

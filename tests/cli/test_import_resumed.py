@@ -283,6 +283,25 @@ def test_the_command_says_what_to_do_about_a_changed_file_and_where_it_goes_on(p
     app.close()
 
 
+FIRST = "journey: first\nenter: {event: shipped}\nsteps:\n  - tag: first\n"
+
+
+def test_a_live_import_that_was_broken_off_begins_anew_and_lets_nobody_in_twice(
+    database: Database, project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(project({"workflows/project.yaml": PROJECT, "workflows/first.yaml": FIRST}), database)
+    shop.app.runtime.publish()
+    monkeypatch.setattr("engine.imports.taking.BATCH", 20)
+    path = shop.root / "a.csv"
+    path.write_text("customer,event,at\n" + "".join(f"c{n},shipped,2026-03-01T06:30:00Z\n" for n in range(90)))
+    broken_off(shop, path, 2, live=True)
+    assert shop.count(enrolment) == 40
+    again = shop.take(path, live=True)
+    assert (again.resumed, again.rows, again.new, again.known) == (0, 90, 50, 40)
+    assert shop.count(enrolment) == shop.count(event) == 90
+    shop.app.close()
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_a_file_that_is_read_another_way_begins_anew(shop: Shop) -> None:
     path = shop.root / "a.csv"
@@ -307,10 +326,10 @@ def test_a_gzipped_file_that_is_cut_off_is_told_with_its_line_and_nothing_is_los
     write_events(shop.root / "a.csv", 20_000)
     packed = gzip.compress((shop.root / "a.csv").read_bytes())
     path.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(Unreadable, match=r"can't be unpacked beyond line \d+"):
+    with pytest.raises(Unreadable, match=r"can't be unpacked beyond line \d+.* with --anew"):
         shop.take(path)
     path.write_bytes(packed)
-    shop.take(path)
+    shop.take(path, anew=True)
     there = facts(shop.app.database)
     shop.take(shop.root / "a.csv")
     assert facts(shop.app.database) == there
