@@ -32,7 +32,9 @@ COLUMNS = "id, customer, event, at, key, source, with"
 )
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .ndjson, .jsonl or .parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .ndjson, .jsonl (each may be .gz) or .parquet file.")
+    ],
     customers: Annotated[bool, typer.Option("--customers", help="Every row is a customer.")] = False,
     events: Annotated[bool, typer.Option("--events", help="Every row is an event.")] = False,
     event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Every row is this event.")] = None,
@@ -44,14 +46,20 @@ def import_(
     ] = None,
     source: Annotated[str, typer.Option("--source", metavar="NAME", help="Whose keys these are.")] = "import",
     live: Annotated[bool, typer.Option("--live", help="These events happen now: they let customers in.")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin at the first row, though an import of this file was broken off.")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Import customers or events from a file: CSV, JSON lines, Parquet.
+    """Import customers or events from a file: CSV, JSON lines (gzipped or not), Parquet.
 
     Customers have a column id, and any of email, phone, first_name, last_name, locale, timezone, country, birthday,
     created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml. Events have
     customer, event and at; their other columns are the event's properties.
+
+    An import that was broken off goes on where it was when it is run again. If the file has changed since, it is
+    refused: put the old one back, or say --anew to begin at its first row.
 
     It is history: counts and segments move, nobody enters a journey, and nothing is sent. Importing a file again counts
     nothing twice: an event is known by its column key, id or order_id, or else by all that its row says. A row with a
@@ -59,7 +67,7 @@ def import_(
     orders.csv (.ndjson of other kinds), which can be mended and imported."""
     with opened(ctx, root) as app:
         from engine.cli.journeys import engine_of
-        from engine.imports import Import, Kind, NoColumn, NoKind, Unreadable
+        from engine.imports import Changed, Import, Kind, NoColumn, NoKind, Unreadable
         from engine.runtime.runtime import Runtime
         from engine.store import zones
 
@@ -74,9 +82,11 @@ def import_(
         engine: Runtime = engine_of(app)
         kind = Kind.CUSTOMERS if customers else Kind.EVENTS if events or event else None
         work = Import(
-            engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live
+            engine, app.door, kind, event, _named(column or []), ZoneInfo(zone) if zone else None, source, live, anew
         )
         begun = time.monotonic()
+        if not as_json:
+            work.going_on = _going_on
         try:
             with _progress(quiet=as_json) as tell:
                 result = work.run(file, tell)
@@ -84,6 +94,12 @@ def import_(
             raise Told(str(unreadable)) from None
         except NoColumn as no_column:
             raise Told(f"{file}: {no_column}") from None
+        except Changed as changed:
+            raise Told(
+                str(changed),
+                "put the file back as it was to go on there, or say --anew to begin at its first row: events that have "
+                "a key count once",
+            ) from None
         except NoKind as no_kind:
             raise Told(
                 f"{file}: {no_kind}", "say --customers or --events, and name columns: --column customer=COLUMN"
@@ -91,6 +107,10 @@ def import_(
         _tell(file, result, time.monotonic() - begun, as_json)
     if result.rejected:
         raise typer.Exit(CONTENT)
+
+
+def _going_on(rows: int) -> None:
+    warn(f"  going on after {counted(rows, 'row')}: an import of this file was broken off there", None)
 
 
 def _named(given: list[str]) -> dict[str, str]:
@@ -115,6 +135,7 @@ def _tell(file: Path, result: Result, seconds: float, as_json: bool) -> None:
             "faults": [{"line": line, "reason": reason} for line, reason in result.faults],
             "reject_file": result.reject_file,
             "left_out": list(result.left_out),
+            "resumed": result.resumed,
         }
         say_json(told)
         return

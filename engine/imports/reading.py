@@ -1,12 +1,15 @@
-"""A file as rows: CSV, JSON lines, Parquet. One row at a time, so that memory stays flat however long the file is."""
+"""A file as rows: CSV, JSON lines (either may be gzipped), Parquet. One row at a time, so that memory stays flat
+however long the file is, and from any place between two rows, so that a broken import can go on."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -17,23 +20,34 @@ SUFFIXES = {
     ".jsonl": "ndjson",
     ".parquet": "parquet",
 }
+GZIP = ".gz"
 PARQUET_ROWS = 20_000
 LONGEST_CELL = 1_000_000
+BUFFER = 1 << 18
+BOM = b"\xef\xbb\xbf"
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class Unreadable(Exception):
     """The file as a whole can't be read."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row: its line (in Parquet: its number, from 1), its cells by column (empty ones are None), or what is wrong
-    with it."""
+class Row(NamedTuple):
+    """One row: its line (in Parquet: its number, from 1), its columns, what they hold (nothing is None), what is wrong
+    with it, and how it was written. A tuple, for there are millions of them."""
 
     line: int
-    cells: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...]
+    values: Sequence[Any]
     fault: str | None = None
     raw: Any = None
+
+
+class Place(NamedTuple):
+    """A place between two rows: bytes (unpacked; in Parquet rows) and lines before it."""
+
+    offset: int
+    line: int
 
 
 class Table(Protocol):
@@ -41,7 +55,17 @@ class Table(Protocol):
 
     columns: tuple[str, ...]
 
-    def rows(self) -> Iterator[Row]: ...
+    def rows(self) -> Iterator[Row]:
+        """Raises Unreadable when the file turns out to be damaged."""
+        ...
+
+    def place(self) -> Place:
+        """The place after the last row that was given."""
+        ...
+
+    def go_on(self, place: Place) -> None:
+        """Give the rows after this place next."""
+        ...
 
     def done(self) -> float:
         """How much of the file has been read, from 0 to 1."""
@@ -52,10 +76,11 @@ class Table(Protocol):
 
 def opened(path: Path) -> Table:
     """Open a file by what its name ends in. Raises Unreadable."""
-    kind = SUFFIXES.get(path.suffix.lower())
-    if kind is None:
+    kind, packed = SUFFIXES.get(plain(path).suffix.lower()), path.suffix.lower() == GZIP
+    if kind is None or (packed and kind == "parquet"):
         raise Unreadable(
-            f"{path} is no CSV, JSON lines or Parquet file: its name ends in none of {', '.join(SUFFIXES)}"
+            f"{path} is no CSV, JSON lines or Parquet file: its name ends in none of {', '.join(SUFFIXES)}, "
+            f"nor, but for Parquet, with {GZIP} after it"
         )
     if not path.is_file():
         raise Unreadable(f"there is no file {path}")
@@ -64,28 +89,67 @@ def opened(path: Path) -> Table:
     return CsvTable(path) if kind == "csv" else LinesTable(path)
 
 
+def plain(path: Path) -> Path:
+    """The path without .gz."""
+    return path.with_suffix("") if path.suffix.lower() == GZIP else path
+
+
+class Stream:
+    """The bytes of a file, unpacked on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+        self._file = path.open("rb", buffering=0)
+        packed = path.suffix.lower() == GZIP
+        inner: Any = gzip.GzipFile(fileobj=self._file, mode="rb") if packed else self._file
+        self.bytes = io.BufferedReader(inner, BUFFER)
+
+    def seek(self, place: Place) -> None:
+        try:
+            self.bytes.seek(place.offset)
+        except DAMAGED as error:
+            raise self.damaged(place.line, error) from None
+
+    def done(self) -> float:
+        return min(1.0, self._file.tell() / max(self.size, 1))
+
+    def damaged(self, line: int, error: Exception) -> Unreadable:
+        return Unreadable(
+            f"{self.path} can't be unpacked beyond line {line}: {error or 'it is damaged'}. Mend the file and import "
+            "it again with --anew: what was taken counts once"
+        )
+
+    def close(self) -> None:
+        self.bytes.close()
+        self._file.close()
+
+
 class CsvTable:
     """Commas, semicolons or tabs, as the first line has them; UTF-8. `header` is as it was written."""
 
     def __init__(self, path: Path) -> None:
-        self.size = path.stat().st_size
-        # Bytes that are no UTF-8 become lone surrogates, so that only their row is refused.
-        self.file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        self.stream = Stream(path)
+        self._text: io.TextIOWrapper | None = None
         try:
             self._head(path)
+        except DAMAGED as error:
+            self.close()
+            raise self.stream.damaged(1, error) from None
         except BaseException:
-            self.file.close()
+            self.close()
             raise
 
     def _head(self, path: Path) -> None:
-        first = self.file.readline()
+        start = len(BOM) if self.stream.bytes.read(len(BOM)) == BOM else 0
+        self._seek(Place(start, 0))
+        assert self._text is not None
+        first = self._text.readline()
         if not first.strip():
             raise Unreadable(f"{path} is empty: its first line names the columns")
-        self.file.seek(0)
         self.delimiter = max(",;\t", key=first.count)
         csv.field_size_limit(LONGEST_CELL)
-        self.reader = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
-        self.read = 0
+        self.go_on(Place(start, 0))
         try:
             self.header = [name.strip() for name in next(self.reader)]
         except csv.Error as error:
@@ -96,37 +160,63 @@ class CsvTable:
             what = f'has two columns "{sorted(twice)[0]}"' if twice - {""} else "has a column without a name"
             raise Unreadable(f"{path} {what}")
 
+    def _seek(self, place: Place) -> None:
+        if self._text is not None:
+            self._text.detach()
+        self.stream.seek(place)
+        # Bytes that are no UTF-8 become lone surrogates, so that only their row is refused.
+        self._text = io.TextIOWrapper(self.stream.bytes, encoding="utf-8", errors="surrogateescape", newline="")
+        self._read, self._before = place
+        self._doubtful = False
+
+    def go_on(self, place: Place) -> None:
+        self._seek(place)
+        self.reader = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
+
+    def place(self) -> Place:
+        return Place(self._read, self._before + self.reader.line_num)
+
     def _lines(self) -> Iterator[str]:
-        for line in self.file:
-            self.read += len(line)
+        assert self._text is not None
+        for line in self._text:
+            if line.isascii() and "\0" not in line:
+                self._read += len(line)
+            else:
+                self._read += len(line.encode(errors="surrogateescape"))
+                self._doubtful = True
             yield line
 
     def rows(self) -> Iterator[Row]:
+        columns, reader, width, before = self.columns, self.reader, len(self.header), self._before
         while True:
-            line = self.reader.line_num + 1
+            line = before + reader.line_num + 1
             try:
-                cells = next(self.reader)
+                cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(line, fault=f"this is no CSV: {error}", raw=[])
+                yield Row(line, columns, (), f"this is no CSV: {error}", [])
                 continue
+            except DAMAGED as error:
+                raise self.stream.damaged(line, error) from None
             if not cells:
                 continue
             fault = None
-            if len(cells) != len(self.header):
-                fault = f"this row has {len(cells)} cells, and the first line names {len(self.header)} columns"
-            else:
+            if len(cells) != width:
+                fault = f"this row has {len(cells)} cells, and the first line names {width} columns"
+            elif self._doubtful:
                 fault = unclean(cells)
-            yield Row(
-                line, dict(zip(self.columns, (cell.strip() or None for cell in cells), strict=False)), fault, cells
-            )
+            self._doubtful = False
+            yield Row(line, columns, [cell.strip() or None for cell in cells], fault, cells)
 
     def done(self) -> float:
-        return min(1.0, self.read / max(self.size, 1))
+        return self.stream.done()
 
     def close(self) -> None:
-        self.file.close()
+        if self._text is not None:
+            self._text.detach()
+            self._text = None
+        self.stream.close()
 
 
 class LinesTable:
@@ -135,31 +225,47 @@ class LinesTable:
     columns: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
-        self.size = path.stat().st_size
-        self.file = path.open("rb")
-        self.read = 0
+        self.stream = Stream(path)
+        self._place = Place(0, 0)
+
+    def go_on(self, place: Place) -> None:
+        self.stream.seek(place)
+        self._place = place
+
+    def place(self) -> Place:
+        return self._place
 
     def rows(self) -> Iterator[Row]:
-        for number, line in enumerate(self.file, start=1):
-            self.read += len(line)
+        read, number = self._place
+        lines = iter(self.stream.bytes)
+        while True:
+            try:
+                line = next(lines, None)
+            except DAMAGED as error:
+                raise self.stream.damaged(number + 1, error) from None
+            if line is None:
+                return
+            read, number = read + len(line), number + 1
+            self._place = Place(read, number)
             text = line.strip()
             if not text:
                 continue
             try:
                 value = orjson.loads(text)
             except orjson.JSONDecodeError as error:
-                yield Row(number, fault=f"this is no JSON: {error.msg}", raw=text.decode(errors="replace"))
+                yield Row(number, (), (), f"this is no JSON: {error.msg}", text.decode(errors="replace"))
                 continue
             if not isinstance(value, dict):
-                yield Row(number, fault="a JSON object is expected on each line", raw=value)
+                yield Row(number, (), (), "a JSON object is expected on each line", value)
                 continue
-            yield Row(number, value, unclean(value.values()), value)
+            values = tuple(value.values())
+            yield Row(number, tuple(value), values, unclean(values), value)
 
     def done(self) -> float:
-        return min(1.0, self.read / max(self.size, 1))
+        return self.stream.done()
 
     def close(self) -> None:
-        self.file.close()
+        self.stream.close()
 
 
 class ParquetTable:
@@ -176,11 +282,19 @@ class ParquetTable:
             raise Unreadable(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
         self.read = 0
 
+    def go_on(self, place: Place) -> None:
+        self.read = place.offset
+
+    def place(self) -> Place:
+        return Place(self.read, self.read)
+
     def rows(self) -> Iterator[Row]:
-        for start in range(0, self.total, PARQUET_ROWS):
-            for cells in self.frame.slice(start, PARQUET_ROWS).collect().iter_rows(named=True):
+        columns = self.columns
+        # A slice at a time would unpack its whole row group each time.
+        for batch in self.frame.slice(self.read).collect_batches(chunk_size=PARQUET_ROWS):
+            for values in batch.iter_rows():
                 self.read += 1
-                yield Row(self.read, cells, unclean(cells.values()), cells)
+                yield Row(self.read, columns, values, unclean(values))
 
     def done(self) -> float:
         return self.read / max(self.total, 1)
@@ -189,10 +303,10 @@ class ParquetTable:
         pass
 
 
-def unclean(values: Any) -> str | None:
+def unclean(values: Iterable[Any]) -> str | None:
     """What no database of ours takes in a text: U+0000, and bytes that are no UTF-8."""
     for value in values:
-        if (isinstance(value, str) and not value.isascii()) or (isinstance(value, str) and "\0" in value):
+        if isinstance(value, str) and not (value.isascii() and "\0" not in value):
             if "\0" in value:
                 return "it holds U+0000, which no text may"
             if any("\ud800" <= character <= "\udfff" for character in value):

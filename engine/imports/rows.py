@@ -6,12 +6,12 @@ A row is taken whole or not at all: half a purchase (without its total, say) wou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -20,7 +20,6 @@ from engine.language.errors import did_you_mean
 from engine.language.types import Kind as TypeKind
 from engine.language.types import Type
 from engine.runtime.door import Door, Problems
-from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Profile
 
 ID = ("id", "customer", "customer_id", "external_id")
@@ -33,8 +32,22 @@ NESTED = ("with", "properties")
 OURS = ("line", "reason")
 """What a file of rejected rows adds."""
 
+TEXT_ONLY = frozenset({str})
+
 SOON = timedelta(days=1)
 """Clocks differ; what lies farther ahead than this is a mistake."""
+
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Made(Protocol[T_co]):
+    """Makes an event of who, what, its key, when, its properties and whose key it is."""
+
+    def __call__(
+        self, who: str, name: str, key: str, at: datetime, properties: Mapping[str, Any], source: str, /
+    ) -> T_co: ...
 
 
 class Kind(StrEnum):
@@ -121,33 +134,51 @@ class Rows:
     event: str | None = None
     source: str = "import"
 
-    def incoming(self, cells: Mapping[str, Any], layout: Layout) -> Incoming:
-        """An event. Raises Faulty."""
-        who = self._who(cells, layout)
-        name = self.event or (_text(cells.get(layout.event)) if layout.event else None)
-        if name is None:
-            raise Faulty(f"no event ({layout.event or 'event'})")
-        known = self.door.vocabulary.events
-        if name not in known:
-            raise Faulty(f'unknown event "{name}"' + _hint(did_you_mean(name, known)))
-        given = {column: value for column in layout.rest if (value := cells.get(column)) is not None}
-        inner = _json(cells.get(layout.nested)) if layout.nested else None
-        if inner is not None:
-            if not isinstance(inner, Mapping):
-                raise Faulty(f"{layout.nested} holds no object")
-            given |= inner
-        at = self.moment(cells.get(layout.at) if layout.at else None, layout.at or "at")
-        types = known[name].properties
-        problems = Problems()
-        properties = self.door.properties(
-            name, {key: _shaped(value, types.get(key)) for key, value in given.items()}, problems
+    def events(self, layout: Layout, columns: Sequence[str], made: Made[T]) -> Callable[[Sequence[Any]], T]:
+        """How rows of these columns are read as events, each given to `made`. What is returned raises Faulty.
+
+        Where each column stands is looked up once and not a row, of which there are millions."""
+        place = {name: n for n, name in enumerate(columns)}
+        who_at, event_at, at_at, key_at, source_at, nested_at = (
+            None if name is None else place.get(name)
+            for name in (layout.who, layout.event, layout.at, layout.key, layout.source, layout.nested)
         )
-        _none(problems)
-        source = (_text(cells.get(layout.source)) if layout.source else None) or self.source
-        key = _text(cells.get(layout.key)) if layout.key else None
-        # Without a key of its own an event is named by all that the row says: the same row is the same event.
-        key = f"{name}:{key}" if key else digest(who, name, at, given)
-        return Incoming(who, name, key, at, properties, None, source)
+        rest = [(name, place[name]) for name in layout.rest]
+        fixed, known, when, latest = self.event, self.door.vocabulary.events, layout.at or "at", self.now + SOON
+        structured = {name: _structured(kind.properties) for name, kind in known.items()}
+        kept, ours = self.door.properties, self.source
+        problems = Problems()
+
+        def event(values: Sequence[Any]) -> T:
+            who = None if who_at is None else _text(values[who_at])
+            if who is None:
+                raise Faulty(f"no customer ({layout.who or 'customer'})")
+            name = fixed or (None if event_at is None else _text(values[event_at]))
+            if name is None:
+                raise Faulty(f"no event ({layout.event or 'event'})")
+            if name not in known:
+                raise Faulty(f'unknown event "{name}"' + _hint(did_you_mean(name, known)))
+            given = {column: value for column, n in rest if (value := values[n]) is not None}
+            if nested_at is not None and (inner := _json(values[nested_at])) is not None:
+                if not isinstance(inner, Mapping):
+                    raise Faulty(f"{layout.nested} holds no object")
+                given |= inner
+            at = self._moment(None if at_at is None else values[at_at], when, latest)
+            of_json, shaped = structured[name], given
+            if of_json or not TEXT_ONLY.issuperset(map(type, given.values())):
+                shaped = {column: _shaped(value, column in of_json) for column, value in given.items()}
+            properties = kept(name, shaped, problems)
+            if problems.found:
+                fault = _faulty(problems)
+                problems.found = {}
+                raise fault
+            source = ours if source_at is None else _text(values[source_at]) or ours
+            key = None if key_at is None else _text(values[key_at])
+            # Without a key of its own an event is named by all that the row says: the same row is the same event.
+            key = f"{name}:{key}" if key else digest(who, name, at, given)
+            return made(who, name, key, at, properties, source)
+
+        return event
 
     def person(self, cells: Mapping[str, Any], layout: Layout) -> Person:
         """A customer. Raises Faulty."""
@@ -162,12 +193,17 @@ class Rows:
                 given[name] = _list(given[name])
         problems = Problems()
         types = self.door.vocabulary.attributes
-        profile = self.door.profile({k: _shaped(v, types.get(k)) for k, v in given.items()}, problems)
-        _none(problems)
+        of_json = _structured(types)
+        profile = self.door.profile({name: _shaped(value, name in of_json) for name, value in given.items()}, problems)
+        if problems.found:
+            raise _faulty(problems)
         return Person(who, profile, said_at)
 
     def moment(self, value: Any, name: str) -> datetime:
         """A time: with its zone, or in `zone`; a day is its first moment. Raises Faulty."""
+        return self._moment(value, name, self.now + SOON)
+
+    def _moment(self, value: Any, name: str, latest: datetime) -> datetime:
         if value is None:
             raise Faulty(f"no time ({name})")
         at = value
@@ -181,7 +217,7 @@ class Rows:
         if not isinstance(at, datetime):
             raise Faulty(f'{name}: "{str(value)[:40]}" is no time; write it like 2026-12-24T18:00:00+03:00')
         at = at if at.tzinfo is not None else at.replace(tzinfo=self.zone)
-        if at > self.now + SOON:
+        if at > latest:
             raise Faulty(f"{name}: {str(value)[:40]} lies in the future")
         return at
 
@@ -198,6 +234,8 @@ def digest(who: str, name: str, at: datetime, given: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str | None:
+    if type(value) is str:
+        return value.strip() or None
     if value is None or isinstance(value, bool | dict | list):
         return None
     if isinstance(value, float) and value.is_integer():
@@ -209,9 +247,14 @@ def _list(text: str) -> list[str]:
     return [part for part in text.replace(",", " ").replace(";", " ").split() if part]
 
 
-def _shaped(value: Any, type_: Type | None) -> Any:
+def _structured(types: Mapping[str, Type]) -> frozenset[str]:
+    """The names whose type is a list or an object."""
+    return frozenset(name for name, type_ in types.items() if type_.kind in (TypeKind.LIST, TypeKind.OBJECT))
+
+
+def _shaped(value: Any, structured: bool) -> Any:
     """A cell in the shape its type wants: JSON in a cell for lists and objects, text for dates and times of Parquet."""
-    if type_ is not None and type_.kind in (TypeKind.LIST, TypeKind.OBJECT):
+    if structured:
         return _json(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
@@ -227,9 +270,8 @@ def _json(value: Any) -> Any:
         return value
 
 
-def _none(problems: Problems) -> None:
-    if problems.found:
-        raise Faulty("; ".join(f"{name}: {message}" for name, message in problems.found.items()))
+def _faulty(problems: Problems) -> Faulty:
+    return Faulty("; ".join(f"{name}: {message}" for name, message in problems.found.items()))
 
 
 @lru_cache(maxsize=256)

@@ -1,40 +1,38 @@
 """The import: rows in batches, each batch a transaction; what is wrong goes into a file beside it.
 
-Imports are history: they move counts and segments, and let nobody in, unless they are `live`. Whoever comes to belong
-to a segment by imported facts is written as a member without having joined it in anybody's eyes: the look at the
-segments stands in the transaction of the batch, after a look that lets in whoever had joined before.
+How far it has come stands in that transaction too: killed anywhere and run again, it goes on (engine/imports/progress).
+A live import reads its file again from the beginning: what came before is known by its key.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import TextIOWrapper
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection
 
-from engine.cohort.program import Program
-from engine.imports import bulk
+from engine.imports import history
+from engine.imports.batches import Batches, Writing
 from engine.imports.faults import every_fault, has_columns
-from engine.imports.reading import CsvTable, Row, Table, opened
-from engine.imports.rows import OURS, Faulty, Kind, Layout, Person, Rows
-from engine.runtime import tick
+from engine.imports.progress import Bookmark, Progress
+from engine.imports.reading import Row, Table, opened
+from engine.imports.rejects import Rejects
+from engine.imports.rows import Faulty, Kind, Layout, Person, Rows
 from engine.runtime.door import Door
-from engine.runtime.ingest import BATCH, Incoming, ingest
+from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
-from engine.segments import membership
-from engine.store.merges import looks_stay
-from engine.store.tables import segment_state
-from triggers.segment import SegmentTrigger
 
 SHOWN = 5
 """Faults that are told at once; the file of rejected rows has them all."""
+
+KNOWN_LAYOUTS = 1_000
+"""JSON lines may name other columns on each line."""
 
 Tell = Callable[[float, int], None]
 """Hears how much of the file is done (0 to 1), and how many rows."""
@@ -42,7 +40,9 @@ Tell = Callable[[float, int], None]
 
 @dataclass
 class Result:
-    """What became of a file. `new`: customers or events that weren't there before; `known`: those that were."""
+    """What became of a file. `new`: customers or events that weren't there before; `known`: those that were.
+    `resumed`: rows that an import had dealt with that was broken off; the other figures count them too, `faults`
+    doesn't."""
 
     kind: Kind
     rows: int = 0
@@ -52,12 +52,14 @@ class Result:
     faults: list[tuple[int, str]] = field(default_factory=list)
     reject_file: Path | None = None
     left_out: tuple[str, ...] = ()
+    resumed: int = 0
 
 
 @dataclass
 class Import:
     """One import of one file. `event`: the event of every row; `named`: columns by what they are; `source`: whose keys
-    these are."""
+    these are; `anew`: from the first row, though it had been broken off. `going_on` hears when rows are skipped which
+    an import that was broken off had dealt with: how many."""
 
     runtime: Runtime
     door: Door
@@ -67,15 +69,20 @@ class Import:
     zone: ZoneInfo | None = None
     source: str = "import"
     live: bool = False
+    anew: bool = False
+    going_on: Callable[[int], None] = lambda rows: None
 
     def run(self, path: Path, tell: Tell) -> Result:
         """Take a file. Raises Unreadable when it can't be read at all, NoKind when it is unclear what it holds,
-        NoColumn when a column that was named isn't there; then nothing was taken."""
+        NoColumn when a column that was named isn't there, and then nothing was taken; Changed when it was broken off
+        and the file has changed since."""
         table = opened(path)
         self.door.sightings.remember(self.runtime.database, self.door.project.events)
+        gc.freeze()  # else whatever is loaded is looked through every few thousand rows, a tenth of the whole time
         try:
             return self._run(path, table, self._counting(tell))
         finally:
+            gc.unfreeze()
             table.close()
             self.door.sightings.write(self.runtime.database, self.runtime.clock.now())
 
@@ -91,147 +98,147 @@ class Import:
         return told
 
     def _run(self, path: Path, table: Table, tell: Tell) -> Result:
-        if table.columns:
-            has_columns(self.named, table.columns)
-        now = self.runtime.clock.now()
-        zone = self.zone or ZoneInfo(self.runtime.content.project.brand.timezone)
-        rows = Rows(self.door, zone, now, self.event, self.source)
-        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        layouts: dict[tuple[str, ...], Layout] = {}
-        if table.columns:
-            layouts[table.columns] = self._layout(table.columns)
-        left_out: dict[str, None] = {}
-        rejects = Rejects(path, table)
-        result: Result | None = None
-        batch: list[Any] = []
+        work = _Work(self, path, table, tell)
+        try:
+            return work.run()
+        finally:
+            work.rejects.leave()
 
-        def flush() -> None:
-            assert result is not None
-            if batch:
-                taken = self._people(batch, written) if result.kind is Kind.CUSTOMERS else self._events(batch)
-                result.new += taken
-                result.known += len(batch) - taken
-                batch.clear()
-            tell(table.done(), result.rows)
-
-        for row in table.rows():
-            columns = table.columns or tuple(row.cells)
-            if columns not in layouts and row.fault is None:
-                layouts[columns] = self._layout(columns)
-            layout = layouts.get(columns)
-            if result is None:
-                result = Result(layout.kind if layout else self.kind or Kind.EVENTS)
-            result.rows += 1
-            fault = row.fault
-            if fault is None:
-                assert layout is not None
-                try:
-                    batch.append(self._read(rows, row, layout, left_out))
-                except Faulty as faulty:
-                    fault = "; ".join(every_fault(rows, row.cells, layout)) or str(faulty)
-            if fault is not None:
-                result.rejected += 1
-                rejects.add(row, fault)
-                if len(result.faults) < SHOWN:
-                    result.faults.append((row.line, fault))
-            if len(batch) >= BATCH:
-                flush()
-        if result is None:
-            result = Result(layouts[table.columns].kind if table.columns else self.kind or Kind.EVENTS)
-        flush()
-        self._look_once_more()
-        result.reject_file = rejects.close()
-        result.left_out = tuple(left_out)
-        return result
-
-    def _layout(self, columns: tuple[str, ...]) -> Layout:
-        return Layout.of(columns, self.kind, self.named, self.event)
-
-    def _read(self, rows: Rows, row: Row, layout: Layout, left_out: dict[str, None]) -> Incoming | Person:
-        if layout.kind is Kind.EVENTS:
-            return rows.incoming(row.cells, layout)
-        known = self._attributes()
-        strange = [name for name in layout.rest if name not in known]
-        if not strange:
-            return rows.person(row.cells, layout)
-        left_out.update(dict.fromkeys(strange))
-        return rows.person({name: value for name, value in row.cells.items() if name not in strange}, layout)
-
-    def _attributes(self) -> frozenset[str]:
+    def attributes(self) -> frozenset[str]:
         vocabulary = self.door.vocabulary
         return frozenset({*vocabulary.customer, "push_token", "consent", "consent_at", "tags"})
 
-    def _events(self, batch: Sequence[Incoming]) -> int:
-        if self.live:
-            return self.runtime.ingest(batch).accepted
-        worth = {name: e.value for name, e in self.runtime.content.project.events.items() if e.value}
 
-        def take(connection: Connection, now: datetime) -> int:
-            return ingest(connection, [], worth, batch, now, live=False).accepted
-
-        return self._as_history(take)
-
-    def _people(self, batch: Sequence[Person], written: datetime) -> int:
-        def take(connection: Connection, now: datetime) -> int:
-            return bulk.write(connection, batch, now, min(written, now))
-
-        return self._as_history(take)
-
-    def _as_history(self, take: Callable[[Connection, datetime], int]) -> int:
-        programs = list(self.runtime.programs().values())
-        letting_in = [p for p in programs if p.takes_entries and isinstance(p.journey.enter, SegmentTrigger)]
-        now = self.runtime.clock.now()
-        with self.runtime.database.write() as connection:
-            looks_stay(connection)
-            if letting_in and not self.live:
-                tick.refresh(connection, self.runtime.content, programs, now)
-            taken = take(connection, now)
-            if letting_in and not self.live:
-                membership.refresh(connection, self.runtime.content, now)
-        return taken
-
-    def _look_once_more(self) -> None:
-        """Judge everybody: what was imported may have changed the shop's rhythm, and with it who belongs where."""
-        if self.live:
-            return
-        programs: list[Program] = list(self.runtime.programs().values())
-        now = self.runtime.clock.now()
-        with self.runtime.database.write() as connection:
-            if connection.scalar(select(exists(select(segment_state.c.segment)))):
-                tick.refresh(connection, self.runtime.content, programs, now)
-                membership.refresh(connection, self.runtime.content, now, full=True)
+def happening(who: str, name: str, key: str, at: datetime, properties: Mapping[str, Any], source: str) -> Incoming:
+    """An event that is taken as if it had come just now."""
+    return Incoming(who, name, key, at, properties, None, source)
 
 
-class Rejects:
-    """The rows that were not taken, with their line and the reason, in a file beside the imported one that can be
-    mended and imported in its turn. There is no such file when every row was taken."""
+class _Work:
+    """One file on its way in."""
 
-    def __init__(self, path: Path, table: Table) -> None:
-        self.table = table
-        self.path = path.with_name(f"{path.stem}.rejected{path.suffix if isinstance(table, CsvTable) else '.ndjson'}")
-        self._file: TextIOWrapper | None = None
-        self._csv: Any = None
+    def __init__(self, how: Import, path: Path, table: Table, tell: Tell) -> None:
+        self.how, self.table, self.tell = how, table, tell
+        runtime = how.runtime
+        zone = how.zone or ZoneInfo(runtime.content.project.brand.timezone)
+        self.rows = Rows(how.door, zone, runtime.clock.now(), how.event, how.source)
+        self.written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        self.rejects = Rejects(path, table)
+        self.left_out: dict[str, None] = {}
+        self.batch: list[Any] = []
+        self.pending = 0
+        self.kind: Kind | None = how.kind
+        self.result = Result(how.kind or Kind.EVENTS)
+        project = sha256(runtime.content.project.model_dump_json().encode()).hexdigest()
+        named = sorted(how.named.items())
+        self.bookmark = Bookmark.of(path, how.kind, how.event, named, zone, how.source, self.rejects.path, project)
+        self.batches = Batches(runtime, how.live)
+        self.pace = Writing(runtime)
+        self.size = self._size()
+        self.layouts: dict[tuple[str, ...], Layout] = {}
+        self.readers: dict[tuple[str, ...], Callable[[Sequence[Any]], Any]] = {}
 
-    def add(self, row: Row, reason: str) -> None:
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            if isinstance(self.table, CsvTable):
-                self._csv = csv.writer(self._file, delimiter=self.table.delimiter)
-                self._csv.writerow([*(name for name in self.table.header if name not in OURS), *OURS])
-        if isinstance(self.table, CsvTable):
-            keep = row.raw
-            if len(keep) == len(self.table.header):  # else it stays as it is, so that it fits no better than before
-                keep = [cell for name, cell in zip(self.table.header, keep, strict=True) if name not in OURS]
-            self._csv.writerow([*keep, row.line, reason])
-        else:
-            line = {"line": row.line, "reason": reason, "row": row.raw}
-            if isinstance(row.raw, dict):
-                line = {**row.raw, "line": row.line, "reason": reason}
-            self._file.write(orjson.dumps(line, default=str).decode() + "\n")
+    def run(self) -> Result:
+        if self.table.columns:
+            has_columns(self.how.named, self.table.columns)
+            self._reader(self.table.columns)  # a file that can't be understood is told before anything is taken
+        self._go_on()
+        last: tuple[str, ...] | None = None
+        for row in self.table.rows():
+            if row.columns is not last and row.fault is None:
+                read = self._reader(row.columns)
+                last = row.columns
+            fault = row.fault
+            if fault is None:
+                try:
+                    self.batch.append(read(row.values))
+                except Faulty as faulty:
+                    cells = dict(zip(row.columns, row.values, strict=True))
+                    fault = "; ".join(every_fault(self.rows, cells, self.layouts[row.columns])) or str(faulty)
+            self.pending += 1
+            if fault is not None:
+                self._reject(row, fault)
+            if self.pending >= self.size:
+                self._flush()
+        if self.pending:
+            self._flush()
+        return self._ended()
 
-    def close(self) -> Path | None:
-        if self._file is None:
-            self.path.unlink(missing_ok=True)  # of an import before: those rows have been taken now
-            return None
-        self._file.close()
-        return self.path
+    def _go_on(self) -> None:
+        before = None if self.how.live or self.how.anew else self.bookmark.read(self.how.runtime.database)
+        if before is not None and self.rejects.go_on(before.rejects):
+            self.how.going_on(before.rows)
+            self.table.go_on(before.place)
+            self.kind = None if before.kind is None else Kind(before.kind)
+            self.result = Result(self.kind or Kind.EVENTS, before.rows, before.new, before.known, before.rejected)
+            self.result.resumed = before.rows
+            self.left_out = dict.fromkeys(before.left_out)
+        self.size = self._size()
+
+    def _reader(self, columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
+        if columns not in self.readers:
+            if len(self.readers) >= KNOWN_LAYOUTS:
+                self.readers.clear()
+                self.layouts.clear()
+            layout = Layout.of(columns, self.kind, self.how.named, self.how.event)
+            if self.kind is not layout.kind:  # the first row tells what all of them are
+                self.kind = self.result.kind = layout.kind
+                self.size = self._size()
+            self.layouts[columns] = layout
+            self.readers[columns] = self._made(layout, columns)
+        return self.readers[columns]
+
+    def _made(self, layout: Layout, columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
+        if layout.kind is Kind.EVENTS:
+            return self.rows.events(layout, columns, happening if self.how.live else history.row)
+        known = self.how.attributes()
+        strange = [name for name in layout.rest if name not in known]
+
+        def person(values: Sequence[Any]) -> Person:
+            self.left_out.update(dict.fromkeys(strange))
+            cells = dict(zip(columns, values, strict=True))
+            return self.rows.person({name: cells[name] for name in columns if name not in strange}, layout)
+
+        return person
+
+    def _reject(self, row: Row, fault: str) -> None:
+        result = self.result
+        result.rejected += 1
+        self.rejects.add(row, fault)
+        if len(result.faults) < SHOWN:
+            result.faults.append((row.line, fault))
+
+    def _flush(self) -> None:
+        result = self.result
+        result.rows += self.pending
+        place, rejects = self.table.place(), self.rejects.save()
+
+        def mark(connection: Connection, new: int) -> None:
+            self.pace.look(connection)
+            known = result.known + len(self.batch) - new
+            counts = (result.rows, result.new + new, known, result.rejected)
+            progress = Progress(*place, self.kind and self.kind.value, *counts, rejects, list(self.left_out))
+            self.bookmark.write(connection, progress)
+
+        new = self.batches.taken(result.kind, self.batch, self.written, mark)
+        result.new += new
+        result.known += len(self.batch) - new
+        self.batch.clear()
+        self.pending = 0
+        self.pace.give_way()
+        self.size = self._size()
+        self.tell(self.table.done(), result.rows)
+
+    def _size(self) -> int:
+        return BATCH if self.how.live or self.kind is not Kind.EVENTS else self.pace.size()
+
+    def _ended(self) -> Result:
+        result = self.result
+        self.tell(self.table.done(), result.rows)
+        self.batches.look_once_more()
+        result.reject_file = self.rejects.close()
+        result.left_out = tuple(self.left_out)
+        if not self.how.live:
+            with self.how.runtime.database.write() as connection:
+                self.bookmark.forget(connection)
+        return result

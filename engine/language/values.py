@@ -17,6 +17,9 @@ from engine.language.errors import Path, Wrong, did_you_mean
 from engine.language.types import Kind, Type
 
 LARGEST_MONEY = 2**53
+_PLAIN = 12
+"""Characters of an amount that can't be too large, whatever currency."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,6 +29,9 @@ def stored(value: Any, type_: Type, digits: int, zone: str = "UTC") -> Any:
 
     Raises Wrong (`at`: where inside a list or object) for a value that is not of the type.
     """
+    reader = _READERS.get(type_.kind)
+    if reader is not None:
+        return reader(value, digits, zone)
     if type_.kind is Kind.LIST:
         if not isinstance(value, list | tuple):
             raise Wrong(f"a list is expected, and this is {_shown(value)}")
@@ -35,9 +41,7 @@ def stored(value: Any, type_: Type, digits: int, zone: str = "UTC") -> Any:
         if not isinstance(value, Mapping):
             raise Wrong(f"a mapping is expected, and this is {_shown(value)}")
         return fields(value, dict(type_.fields), digits, zone)
-    if type_.kind not in _READERS:
-        raise Wrong(f"a {type_} can't be given here")
-    return _READERS[type_.kind](value, digits, zone)
+    raise Wrong(f"a {type_} can't be given here")
 
 
 def fields(given: Mapping[str, Any], types: Mapping[str, Type], digits: int, zone: str = "UTC") -> dict[str, Any]:
@@ -78,6 +82,10 @@ def _number(value: Any, digits: int, zone: str) -> int | float:
 
 
 def _money(value: Any, digits: int, zone: str) -> int:
+    if type(value) is str and len(value) < _PLAIN and value.isascii():  # as nearly all of them are written
+        whole, point, part = value.partition(".")
+        if whole.isdigit() and (part.isdigit() and len(part) == digits if point else True):
+            return int(whole + part) if point else int(whole) * 10**digits
     minor = _decimal(value, "an amount").scaleb(digits)
     if minor != minor.to_integral_value():
         raise Wrong(f"an amount has {digits} digits after the point at most, and this is {_shown(value)}")

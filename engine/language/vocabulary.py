@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from babel.numbers import get_currency_precision
@@ -56,7 +57,7 @@ class Vocabulary:
     def customer(self) -> Mapping[str, Type]:
         return {**self.attributes, **BUILT_IN}
 
-    @property
+    @cached_property
     def digits(self) -> int:
         """How many digits the brand's currency has after the point."""
         return get_currency_precision(self.currency)

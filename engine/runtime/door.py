@@ -19,7 +19,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.project import Project
-from engine.language.types import Type
+from engine.language.types import TEXT, Type
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.identity import Who
@@ -59,15 +59,22 @@ class Door:
     def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)
-        mine = Problems()
-        kept = {
-            name: self._stored(name, value, None if known is None else known.properties.get(name), mine)
-            for name, value in given.items()
-            if value is not None
-        }
+        types: Mapping[str, Type] = {} if known is None else known.properties
+        mine = Problems() if problems.found else problems
+        kept: dict[str, Any] = {}
+        for name, value in given.items():
+            if value is not None:
+                type_ = types.get(name)
+                if (type_ is None or type_ is TEXT) and _is_plain(value):
+                    kept[name] = value
+                    continue
+                form = self._stored(name, value, type_, mine)
+                if form is not None:
+                    kept[name] = form
         self.sightings.event(event, given, mine.found, self.vocabulary)
-        problems.found = mine.found | problems.found
-        return {name: value for name, value in kept.items() if value is not None}
+        if mine is not problems:
+            problems.found = mine.found | problems.found
+        return kept
 
     def profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
         """A customer as the shop describes them. `consent`: ["email/offers", …] or {"email/offers": true}; `tags`: a
@@ -156,8 +163,15 @@ class Door:
         return {"phone": str(value), "phone_hash": None}
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a text that is kept as it is."""
+    return type(value) is str and value.isascii() and "\0" not in value and "\\" not in value
+
+
 def _can_be_kept(value: Any) -> bool:
     """Whether both databases can keep a value as JSON: one that they refuse would fail all that came with it."""
+    if _is_plain(value):
+        return True  # nearly every value: no need to write it out
     try:
         return b"\\u0000" not in orjson.dumps(value)
     except TypeError:

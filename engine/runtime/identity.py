@@ -60,6 +60,11 @@ def nameless(external_id: str) -> bool:
     return external_id.startswith((ANONYMOUS, EMAIL, PHONE))
 
 
+def addressed(name: str) -> bool:
+    """Whether this name is the hash of an address."""
+    return name.startswith((EMAIL, PHONE))
+
+
 def identified(name: str) -> tuple[str, str]:
     """Kind and value of the identity that leads from this name to another customer's."""
     return (DEVICE, name.removeprefix(ANONYMOUS)) if name.startswith(ANONYMOUS) else (ID, name)

@@ -205,9 +205,14 @@ def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, 
             "first_at": at,
             "last_at": at,
         }
-    add = insert_into(connection, tally)
+    add = tally_of(insert_into(connection, tally))
+    connection.execute(add, [rows[key] for key in sorted(rows)])
+
+
+def tally_of(add: Any) -> Any:
+    """An insert into `tally` that adds to what is there."""
     new = add.excluded
-    add = add.on_conflict_do_update(
+    return add.on_conflict_do_update(
         index_elements=["customer_id", "name"],
         set_={
             "count": tally.c.count + new.count,
@@ -216,7 +221,6 @@ def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, 
             "last_at": case((new.last_at > tally.c.last_at, new.last_at), else_=tally.c.last_at),
         },
     )
-    connection.execute(add, [rows[key] for key in sorted(rows)])
 
 
 def _touch(connection: Connection, fresh: Sequence[_Fresh]) -> None:

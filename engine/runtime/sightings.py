@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import case, select
@@ -41,6 +42,10 @@ MOST_PROPERTIES = 100
 LONGEST = 100
 """Bounds of what is kept by name: undeclared events, undeclared properties of one event, characters of a name."""
 
+MOST_SHAPES = 500
+LONGEST_SHAPE = 2_000
+"""Bounds of what waits to be taken apart: different shapes, and characters of the names in one."""
+
 PORTION = 500
 """Rows a transaction: on SQLite nobody else writes meanwhile."""
 
@@ -54,49 +59,67 @@ class Sight(NamedTuple):
     wrong: bool
 
 
+Shape = tuple[str, tuple[str, ...], tuple[type, ...], tuple[str, ...]]
+"""What two events that are counted alike have in common: their name, their properties with the classes of the values,
+and which of these are wrong."""
+
+
 class Sightings:
-    """Gathers, from any number of threads. One for each process that has a door."""
+    """Gathers, from any number of threads. One for each process that has a door.
+
+    Nearly all events have one of a few shapes: of each that comes, its shape is counted, and only the shapes are taken
+    apart, when it is time to write."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._counts: dict[Sight, int] = {}
+        self._shapes: dict[Shape, int] = {}
+        self._known: Vocabulary | None = None
         self._events: set[str] = set()
         self._properties: dict[str, set[str]] = {}
         self._written: datetime | None = None
 
     def event(self, name: str, values: Mapping[str, Any], wrong: Iterable[str], known: Vocabulary) -> None:
         """An event came with these properties, of which some are of another type than declared."""
-        shape = known.events.get(name)
-        self._add(name, values, wrong, None if shape is None else shape.properties, itself=True)
+        shape = (name, tuple(values), tuple(map(type, values.values())), tuple(wrong))
+        with self._lock:
+            if known is not self._known:
+                self._take_apart()
+                self._known = known
+            if shape in self._shapes:
+                self._shapes[shape] += 1
+            elif len(self._shapes) < MOST_SHAPES and len(name) + sum(map(len, values)) <= LONGEST_SHAPE:
+                self._shapes[shape] = 1
+            else:
+                self._add_event(shape, 1)
 
     def customer(self, values: Mapping[str, Any], wrong: Iterable[str], known: Mapping[str, Any]) -> None:
         """A customer was described. `known`: what a customer can have."""
-        self._add(CUSTOMERS, values, wrong, known, itself=False)
-
-    def _add(
-        self,
-        event: str,
-        values: Mapping[str, Any],
-        wrong: Iterable[str],
-        declared: Mapping[str, Any] | None,
-        *,
-        itself: bool,
-    ) -> None:
-        bad = {*wrong}
         with self._lock:
-            if declared is None:
-                event = self._kept_event(event)
-            counts = self._counts
-            if itself:
-                one = Sight(event, ITSELF, "", False)
-                counts[one] = counts.get(one, 0) + 1
-            for name, value in values.items():
-                if value is None:
-                    continue
-                kept = name if declared is not None and name in declared else self._kept_property(event, name)
-                one = Sight(event, kept, kind_of(value), name in bad)
-                counts[one] = counts.get(one, 0) + 1
+            self._add((CUSTOMERS, tuple(values), tuple(map(type, values.values())), tuple(wrong)), known, 1)
+
+    def _take_apart(self) -> None:
+        shapes, self._shapes = self._shapes, {}
+        for shape, times in shapes.items():
+            self._add_event(shape, times)
+
+    def _add_event(self, shape: Shape, times: int) -> None:
+        name, properties, classes, wrong = shape
+        declared = None if self._known is None else self._known.events.get(name)
+        event = name if declared is not None else self._kept_event(name)
+        one = Sight(event, ITSELF, "", False)
+        self._counts[one] = self._counts.get(one, 0) + times
+        self._add((event, properties, classes, wrong), {} if declared is None else declared.properties, times)
+
+    def _add(self, shape: Shape, declared: Mapping[str, Any], times: int) -> None:
+        event, properties, classes, wrong = shape
+        for name, class_ in zip(properties, classes, strict=True):
+            if class_ is type(None):
+                continue
+            kept = name if name in declared else self._kept_property(event, name)
+            one = Sight(event, kept, kind_of(class_), name in wrong)
+            self._counts[one] = self._counts.get(one, 0) + times
 
     def _kept_event(self, event: str) -> str:
         if event not in self._events:
@@ -122,6 +145,7 @@ class Sightings:
         with self._writing:
             self._written = now
             with self._lock:
+                self._take_apart()
                 counts, self._counts = self._counts, {}
             # In one order everywhere: two processes must not wait for each other's rows.
             ordered = sorted(counts.items())
@@ -149,15 +173,16 @@ class Sightings:
                     self._properties.setdefault(event, set()).add(name)
 
 
-def kind_of(value: Any) -> str:
-    """What a value is in JSON."""
-    if isinstance(value, bool):
+@cache
+def kind_of(class_: type) -> str:
+    """What values of this class are in JSON."""
+    if issubclass(class_, bool):
         return "boolean"
-    if isinstance(value, int | float):
+    if issubclass(class_, int | float):
         return "number"
-    if isinstance(value, Mapping):
+    if issubclass(class_, Mapping):
         return "object"
-    return "list" if isinstance(value, list | tuple) else "text"
+    return "list" if issubclass(class_, list | tuple) else "text"
 
 
 def _keepable(name: str) -> bool:

@@ -26,11 +26,13 @@ def insert_ignore(connection: Connection, table: Table) -> Any:
     return insert_into(connection, table).on_conflict_do_nothing()
 
 
-def insert_touched(connection: Connection) -> Any:
-    """An insert into `touched`, in order of the ids. It writes over a row that is there: left alone, PostgreSQL would
-    let a look at the segments take that row without seeing what this transaction is about to commit, and the touch
-    would be lost."""
+def insert_touched(connection: Connection, who: Any = None) -> Any:
+    """An insert into `touched`, in order of the ids (`who`: a SELECT of them). It writes over a row that is there: left
+    alone, PostgreSQL would let a look at the segments take that row without seeing what this transaction is about to
+    commit, and the touch would be lost."""
     add = insert_into(connection, touched)
+    if who is not None:
+        add = add.from_select(["customer_id"], who)
     return add.on_conflict_do_update(index_elements=["customer_id"], set_={"customer_id": add.excluded.customer_id})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,15 @@ from sqlalchemy import func, select
 from engine.runtime.door import Door, Problems
 from engine.runtime.heard import EventHeard, PropertyHeard, heard, wrong_types
 from engine.runtime.ingest import Incoming
-from engine.runtime.sightings import LONGEST, MOST_EVENTS, MOST_PROPERTIES, OTHER
+from engine.runtime.sightings import (
+    ITSELF,
+    LONGEST,
+    LONGEST_SHAPE,
+    MOST_EVENTS,
+    MOST_PROPERTIES,
+    MOST_SHAPES,
+    OTHER,
+)
 from engine.store.database import Database
 from engine.store.tables import event, sighting
 from tests.engine.shop import START, Shop
@@ -133,6 +142,25 @@ def test_a_sender_who_invents_names_fills_neither_memory_nor_table(shop: Shop, d
     before = len(rows(database))
     fresh.sightings.write(database, START)
     assert len(rows(database)) == before
+
+
+def test_events_of_more_shapes_than_are_kept_apart_are_counted_exactly(door: Door, database: Database) -> None:
+    expected: Counter[tuple[str, str, str, bool]] = Counter()
+    for n in range(2 * MOST_SHAPES):
+        given: dict[str, Any] = {f"p{bit}": 1 if n >> bit & 1 else "one" for bit in range(10)}
+        given["total"] = True if n % 3 == 0 else n  # true is no amount
+        given["z" * LONGEST] = None
+        if n % 5 == 0:  # a shape whose names are long
+            given |= {f"{bit:02}{'l' * (LONGEST - 2)}": [] for bit in range(2 * LONGEST_SHAPE // LONGEST)}
+        for _ in range(1 + n % 2):
+            door.properties("purchase", given, Problems())
+            expected["purchase", ITSELF, "", False] += 1
+            for name, value in given.items():
+                if value is not None:
+                    kind = {int: "number", str: "text", bool: "boolean", list: "list"}[type(value)]
+                    expected["purchase", name, kind, value is True] += 1
+    door.sightings.write(database, START)
+    assert {(event, name, kind, wrong): n for event, name, kind, wrong, n in rows(database)} == expected
 
 
 def test_processes_that_write_at_once_neither_wait_for_ever_nor_lose_a_count(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pytest
@@ -122,6 +123,19 @@ def test_any_value_is_kept_or_told(value: Any) -> None:
             stored(value, read_type(type_), 2)
         except Wrong as wrong:
             assert wrong.message
+
+
+@given(st.text("0123456789.-+e_ ٣", max_size=14), st.sampled_from([0, 2, 3]))
+def test_an_amount_is_read_as_the_decimal_it_is_however_it_is_written(text: str, digits: int) -> None:
+    try:
+        number = Decimal(text.strip()).scaleb(digits)
+    except InvalidOperation:
+        number = Decimal("nan")
+    right = number.is_finite() and number == number.to_integral_value() and abs(number) <= 2**53
+    try:
+        assert stored(text, read_type("money"), digits) == int(number) and right
+    except Wrong:
+        assert not right
 
 
 def test_an_instant_is_kept_to_the_microsecond() -> None:

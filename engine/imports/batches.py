@@ -1,0 +1,124 @@
+"""A batch of an import as one transaction, and how large it is.
+
+Imports are history: they move counts and segments, and let nobody in, unless they are `live`. Whoever comes to belong
+to a segment by imported facts is written as a member without having joined it in anybody's eyes: the look at the
+segments stands in the transaction of the batch, after a look that lets in whoever had joined before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+from sqlalchemy.exc import OperationalError
+
+from engine.cohort.program import Program
+from engine.imports import bulk, history
+from engine.imports.rows import Kind
+from engine.runtime import tick
+from engine.runtime.advance import Pace
+from engine.runtime.runtime import Runtime
+from engine.segments import membership
+from engine.store.failures import deadlocked
+from engine.store.merges import looks_stay
+from engine.store.tables import segment_state
+from triggers.segment import SegmentTrigger
+
+ATTEMPTS = 5
+"""Of a batch that PostgreSQL breaks off because it and another transaction wait for each other."""
+
+AWAY = 0.03
+"""Seconds off SQLite's writer after a batch while somebody else writes: one who waits for it looks every 25 ms."""
+
+Mark = Callable[[Connection, int], None]
+"""Writes in the batch's own transaction how far the import has come. It is told how many of the batch were new."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Takes batches into one engine's database."""
+
+    runtime: Runtime
+    live: bool
+
+    def taken(self, kind: Kind, batch: Sequence[Any], written: datetime, mark: Mark) -> int:
+        """Take a batch; how many were new. `mark` isn't called for what is live. `written`: when the file was."""
+        now = self.runtime.clock.now()
+        if not batch and not self.live:  # every row was rejected
+            with self.runtime.database.write() as connection:
+                mark(connection, 0)
+            return 0
+        if kind is Kind.CUSTOMERS:
+            return self._as_history(lambda connection: bulk.write(connection, batch, now, min(written, now)), mark)
+        if self.live:
+            return self.runtime.ingest(batch).accepted
+        known = self.runtime.content.vocabulary.events
+        worth = {name: (one.value, one.properties[one.value]) for name, one in known.items() if one.value}
+        return self._as_history(lambda connection: history.take(connection, batch, worth, now), mark)
+
+    def _as_history(self, take: Callable[[Connection], int], mark: Mark) -> int:
+        programs = list(self.runtime.programs().values())
+        letting_in = [p for p in programs if p.takes_entries and isinstance(p.journey.enter, SegmentTrigger)]
+        absorbing = bool(letting_in) and not self.live
+        now = self.runtime.clock.now()
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.runtime.database.write() as connection:
+                    looks_stay(connection)
+                    if absorbing:
+                        tick.refresh(connection, self.runtime.content, programs, now)
+                    new = take(connection)
+                    if absorbing:
+                        membership.refresh(connection, self.runtime.content, now)
+                    mark(connection, new)
+                return new
+            except OperationalError as error:
+                if attempt == ATTEMPTS - 1 or not deadlocked(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def look_once_more(self) -> None:
+        """Judge everybody: what was imported may have changed the shop's rhythm, and with it who belongs where."""
+        if self.live:
+            return
+        programs: list[Program] = list(self.runtime.programs().values())
+        now = self.runtime.clock.now()
+        with self.runtime.database.write() as connection:
+            looks_stay(connection)
+            if connection.scalar(select(exists(select(segment_state.c.segment)))):
+                tick.refresh(connection, self.runtime.content, programs, now)
+                membership.refresh(connection, self.runtime.content, now, full=True)
+
+
+class Writing:
+    """How many events a transaction takes.
+
+    SQLite has one writer. While somebody else writes, batches are small, and a rest follows each: another process has
+    no place in a queue for the writer, it looks now and then whether it is free."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.pace: Pace = runtime.pace
+        self.sqlite = runtime.database.dialect == "sqlite"
+        self._seen: int | None = None
+        self._small = False
+
+    def size(self) -> int:
+        size = self.pace.chunk()
+        self._small = size < Pace.LARGE
+        return size
+
+    def look(self, connection: Connection) -> None:
+        """Whether another connection has written since."""
+        if self.sqlite:
+            seen = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            if self._seen is not None and seen != self._seen:
+                self.pace.gives_way()
+            self._seen = seen
+
+    def give_way(self) -> None:
+        if self.sqlite and self._small:
+            time.sleep(AWAY)
