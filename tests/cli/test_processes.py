@@ -45,7 +45,7 @@ def test_a_project_is_made_checked_and_asked_about(tmp_path: Path) -> None:
     assert karibu("init", "shop", cwd=tmp_path).returncode == 0
     shop = tmp_path / "shop"
     checked = karibu("check", "--json", cwd=shop)
-    assert (checked.returncode, json.loads(checked.stdout)) == (0, {"ok": True, "problems": []})
+    assert (checked.returncode, json.loads(checked.stdout)) == (0, {"ok": True, "problems": [], "notices": []})
     (shop / "workflows" / "broken.yaml").write_text("journey: [")
     checked = karibu("check", cwd=shop)
     assert checked.returncode == 1
