@@ -51,7 +51,12 @@ def check_directory(
     """What a project directory holds, and every problem of every file, of reading and of meaning."""
     content, problems = survey(root, registry)
     made = None if renderer is None or PROJECT in content.broken else renderer(root, content.project)
-    more = [p for p in check(content, registry, made) if not any(_echoes(p, read) for read in problems)]
+    guessed = {(name, line) for name, document in content.documents.items() for line in document.guessed}
+    more = [
+        problem
+        for problem in check(content, registry, made)
+        if (problem.file, problem.line) not in guessed and not any(_echoes(problem, read) for read in problems)
+    ]
     return content, list(in_order([*problems, *more]))
 
 

@@ -59,7 +59,7 @@ def read_model(model: type[M], document: Document, registry: Registry, problems:
         except ValidationError as error:
             wrong = misspelt(error, document)
             missing = {dotted((*path[:-1], meant)) for path, meant in wrong.items()}
-            found = in_our_words(error, document)
+            found = [p for p in in_our_words(error, document) if p.line not in document.guessed]
             problems.extend(p for p in found if p.path not in known | missing and p not in problems)
         for path, meant in wrong.items():
             around = document.node(path[:-1])

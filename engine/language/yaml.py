@@ -7,6 +7,7 @@ U+0000. The file is read from the event stream of ruamel.yaml, so that limits ho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +17,19 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from engine.language.errors import Path, Problem, dotted
+from engine.language.yaml_mending import guesses
 from engine.language.yaml_words import in_our_words
 
 LARGEST = 256 * 1024
 DEEPEST = 32
+MOST_ODD = 20
+"""So many forbidden characters are told at once."""
+ROUNDS = 10
+LONGEST_GUESS = 32 * 1024
+"""Each guess reads the file once more: a longer file is told to its first place that is no YAML."""
+_REMOVE = "remove it"
+_NO_BREAK = re.compile(r"(?:^[ \u00a0-]*|(?<=:)|(?<=-))\u00a0", re.M)
+"""A no-break space where YAML wants a plain one: before a line, after a colon or a dash."""
 
 Data = str | list[Any] | dict[str, Any]
 
@@ -79,12 +89,16 @@ Node = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True)
 class Document:
-    """One file as read: its name for messages, its text, its tree (None if it could not be read) and what was wrong."""
+    """One file as read: its name for messages, its text, its tree (None if it could not be read) and what was wrong.
+
+    `guessed`: lines that are no YAML, in whose place something was read that may have been meant.
+    """
 
     file: str
     text: str
     root: Node | None
     problems: tuple[Problem, ...] = ()
+    guessed: frozenset[int] = frozenset()
 
     @property
     def data(self) -> Data:
@@ -166,32 +180,98 @@ def read(source: bytes | str, file: str) -> Document:
         or len(text_bytes := source.encode("utf-8", "replace") if isinstance(source, str) else source) > LARGEST
     ):
         return Document(file, "", None, (Problem(file, 0, 0, "", "the file is larger than 256 KiB", "split it up"),))
-    try:
-        text = text_bytes.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = text_bytes[: error.start].decode("utf-8", "replace")
-        problem = told(file, "", _end(before), "", "the file is not UTF-8 text", "save it as UTF-8")
-        return Document(file, "", None, (problem,))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    odd = next((n for n, c in enumerate(text) if not _allowed(c)), None)
-    if odd is not None:
-        message = f"the character U+{ord(text[odd]):04X} is not allowed in a file"
-        return Document(file, text, None, (told(file, text, _end(text[:odd]), "", message, "remove it"),))
+    text, problems = _decoded(file, text_bytes)
+    if text is None:
+        return Document(file, "", None, tuple(problems))
+    text, more = _plainly(file, text.replace("\r\n", "\n").replace("\r", "\n"))
+    problems += more
     reader = _Reader(file, text)
     root = reader.read()
-    return Document(file, text, root, tuple(reader.problems))
+    if reader.stop is None:
+        odd = any(problem.hint == _REMOVE for problem in problems)
+        here = {(problem.line, problem.col) for problem in problems}
+        more = [problem for problem in reader.problems if (problem.line, problem.col) not in here]
+        return Document(file, text, None if odd else root, (*problems, *more))
+    return _read_on(file, text, reader, problems)
+
+
+def _decoded(file: str, source: bytes) -> tuple[str | None, list[Problem]]:
+    """The text of a file. What is no UTF-8 is told, and read as what it probably is, so that the rest is told too."""
+    try:
+        return source.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        wide = source.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = source.decode("utf-16" if wide else "cp1252", "replace")
+        where = Place(1, 1) if wide else _end(source[: error.start].decode("utf-8", "replace"))
+        shown = text if "\0" not in text else ""
+        problem = told(file, shown, where, "", "the file is not UTF-8 text", "save it as UTF-8")
+        return shown or None, [problem]
+
+
+def _plainly(file: str, text: str) -> tuple[str, list[Problem]]:
+    """The text without characters that nobody sees and YAML takes amiss, each told: tabs before a line, no-break spaces
+    where a plain one is meant, control characters and what has no width.
+    """
+    problems: list[Problem] = []
+    tabbed = [n for n, line in enumerate(text.split("\n"), start=1) if re.match(r"[ ]*\t\s*\S", line)]
+    if tabbed:
+        line = text.split("\n")[tabbed[0] - 1]
+        where = Place(tabbed[0], line.index("\t") + 1)
+        more = f", also in {len(tabbed) - 1} more lines" if len(tabbed) > 1 else ""
+        problems.append(told(file, text, where, "", "a tab is not allowed here", "use spaces" + more))
+        text = re.sub(r"^[ \t]+(?=\S)", lambda found: found[0].replace("\t", "  "), text, flags=re.M)
+    for found in _NO_BREAK.finditer(text):
+        where = _end(text[: found.end() - 1])
+        problems.append(told(file, text, where, "", "a no-break space stands here", "write a plain space"))
+    text = _NO_BREAK.sub(lambda found: found[0].replace("\u00a0", " "), text)
+    odd = [n for n, character in enumerate(text) if not _allowed(character)][:MOST_ODD]
+    for n in odd:
+        message = f"the character U+{ord(text[n]):04X} is not allowed in a file"
+        problems.append(told(file, text, _end(text[:n]), "", message, _REMOVE))
+    return text, problems
+
+
+def _read_on(file: str, text: str, reader: _Reader, problems: list[Problem]) -> Document:
+    """Tell where the file is no YAML, and go on behind it as if what was meant stood there."""
+    guessed: set[int] = set()
+    sure = True
+    source = text
+    for _ in range(ROUNDS):
+        assert reader.stop is not None
+        problems.append(reader.stop.problem)
+        further = None
+        for guess in guesses(source, reader.stop.began, reader.stop.line) if len(text) <= LONGEST_GUESS else ():
+            trial = _Reader(file, guess.text, text)
+            root = trial.read()
+            if trial.stop is None or trial.stop.line > max(reader.stop.line, reader.stop.began):
+                further = guess
+                break
+        if further is None:
+            break
+        source, reader, sure = further.text, trial, sure and further.sure
+        guessed.add(further.line)
+        if trial.stop is None:
+            whole = sure and root is not None
+            here = [problem for problem in trial.problems if problem.line not in guessed] if whole else []
+            return Document(file, text, root if whole else None, (*problems, *here), frozenset(guessed))
+    return Document(file, text, None, (*problems, *reader.problems), frozenset(guessed))
 
 
 class _Reader:
     """Builds the tree from the events of one text, iteratively: depth is counted, never recursed into."""
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str, shown: str | None = None) -> None:
         self.file = file
         self.text = text
+        self.shown = text if shown is None else shown
         self.problems: list[Problem] = []
+        self.stop: _Stopped | None = None
 
     def tell(self, where: Place, path: str, message: str, hint: str | None = None) -> None:
-        self.problems.append(told(self.file, self.text, where, path, message, hint))
+        self.problems.append(told(self.file, self.shown, where, path, message, hint))
+
+    def stopped(self, where: Place, message: str, hint: str | None, began: int | None = None) -> None:
+        self.stop = _Stopped(told(self.file, self.shown, where, "", message, hint), where.line, began or where.line)
 
     def read(self) -> Node | None:
         try:
@@ -200,13 +280,16 @@ class _Reader:
             return None
         except MarkedYAMLError as error:
             mark, message, hint = in_our_words(error)
-            self.tell(_place(mark) if mark else Place(1, 1), "", message, hint)
+            began = error.context_mark or mark
+            if mark and re.match(r"\s*-\w", self.text.split("\n")[min(mark.line, self.text.count("\n"))]):
+                message, hint = "a dash wants a space behind it", "write a space after the -"
+            self.stopped(_place(mark) if mark else Place(1, 1), message, hint, began.line + 1 if began else None)
         except ReaderError as error:
-            self.tell(_end(self.text[: error.position]), "", "this character is not allowed in a file", "remove it")
+            self.stopped(_end(self.text[: error.position]), "this character is not allowed in a file", "remove it")
         except (
             Exception
         ):  # ruamel fails in its own ways on odd escapes and directives; the content is at fault all the same
-            self.tell(Place(1, 1), "", "this file can't be read as YAML")
+            self.stopped(Place(1, 1), "this file can't be read as YAML", None)
         return None
 
     def _build(self) -> Node | None:
@@ -303,6 +386,15 @@ class _Reader:
             parent.node.keys[key] = parent.key_place
 
 
+@dataclass(frozen=True)
+class _Stopped:
+    """Where and why the file is no YAML, and in which line that began which could not be read."""
+
+    problem: Problem
+    line: int
+    began: int
+
+
 @dataclass
 class _Open:
     """A collection whose end has not come: for a mapping, the key whose value is awaited (None: a key that was
@@ -350,9 +442,14 @@ def _lines(text: str) -> list[str]:
 
 
 def _allowed(character: str) -> bool:
-    """Not the control characters and lone surrogates, which databases, terminals and mails take amiss."""
+    """Not the control characters and lone surrogates, which databases, terminals and mails take amiss, and nothing that
+    is invisible and means nothing: a name with it looks like another one.
+    """
     return character in "\t\n" or not (
-        ord(character) < 32 or 127 <= ord(character) < 160 or 0xD800 <= ord(character) < 0xE000
+        ord(character) < 32
+        or 127 <= ord(character) < 160
+        or 0xD800 <= ord(character) < 0xE000
+        or character in "\u00ad\u200b\u2060\ufeff"
     )
 
 
