@@ -131,7 +131,7 @@ class PrefectServer:
         """Start it and don't wait: `ready` does. A server that a killed engine left behind in this directory is ended
         first."""
         self.home.mkdir(parents=True, exist_ok=True)
-        self._end_leftover()
+        self.end_leftover()
         self.port = self.port or _free_port()
         mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         mine |= _SERVER | {"PREFECT_HOME": str(self.home), "PREFECT_PROFILES_PATH": str(self.home / "profiles.toml")}
@@ -193,7 +193,7 @@ class PrefectServer:
             return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
         return ""
 
-    def _end_leftover(self) -> None:
+    def end_leftover(self) -> None:
         """Two servers on one SQLite file would lock each other out. The file alone proves nothing: the number may be
         another's now, so the time its process was born has to agree."""
         try:

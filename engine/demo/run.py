@@ -18,8 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from engine import starter
 from engine.app import App
 from engine.demo import data, households
-from engine.demo.data import END, START
+from engine.demo.data import END, START, Shop
 from engine.demo.replay import IMPORTED, REPLAYED, done, import_history, replay
+from engine.demo.replay import looks as plan
 from engine.demo.report import table, told
 from engine.prefect_server import PrefectServer, quiet
 from engine.runs import JourneyRuns, Manner
@@ -49,10 +50,11 @@ def run(
     serve: bool = False,
     console: Console | None = None,
     port: int | None = None,
+    shop: Callable[[], Shop] = data.load,
     looks: int | None = None,
 ) -> None:
-    """The whole demo. `port` is Prefect's (default: a free one); `looks`: how many looks to replay (default: all).
-    DemoIsRunning when another one is at work in `home`,
+    """The whole demo. `port` is Prefect's (default: a free one); `shop` reads the data; `looks`: how many looks to
+    replay (default: all). DemoIsRunning when another one is at work in `home`,
     households.DataMissing without the extra `demo`."""
     # Off a terminal lines are as long as they are, so that a log can be searched.
     out = console or Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
@@ -63,7 +65,7 @@ def run(
     # A polite end ends Prefect's server, too; after a kill the next demo does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with _alone(home), _server(home, port) as server:
-        _story(home, server, out, looks)
+        _story(home, server, out, shop, looks)
         out.print(f"\nAll of it took {time.monotonic() - begun:.0f} s.")
         if serve:
             out.print(f"Prefect's page shows the runs: {server.url}/runs (until you press Ctrl-C)")
@@ -72,9 +74,9 @@ def run(
             out.print(f"Prefect's page was at {server.url}. make demo SERVE=1 shows this again at once and stays up.")
 
 
-def _story(home: Path, server: PrefectServer, out: Console, looks: int | None) -> None:
+def _story(home: Path, server: PrefectServer, out: Console, read: Callable[[], Shop], looks: int | None) -> None:
     with _stage(out, "Reading a year of baskets, making the people around them") as say:
-        shop = data.load()
+        shop = read()
         say(f"{shop.history.height:,} baskets of history, {shop.replay.height:,} events to replay")
     out.print(ABOUT, style="dim")
     clock = VirtualClock(START)
@@ -97,7 +99,8 @@ def _story(home: Path, server: PrefectServer, out: Console, looks: int | None) -
                 _days(out) as tell_day,
             ):
                 replay(app, clock, shop, runs, tell_day, looks)
-            say(f"looked at the clock {done(app.database, REPLAYED):,} times, up to {END:%-d %B %Y}")
+            count = done(app.database, REPLAYED)
+            say(f"looked at the clock {count:,} times, up to {plan()[count]:%-d %B %Y}")
         out.print()
         out.print(table(told(app.database), app.content.vocabulary.digits, app.content.project.brand.currency))
         out.print(f"The messages are files: open one of {app.settings.mail}/email/*.eml with a mail program.")
