@@ -10,9 +10,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
@@ -21,6 +22,7 @@ from engine import starter
 from engine.language.check import check_directory
 from engine.language.registry import Registry
 from tests.docs.blocks import ROOT, Fence, fences
+from tests.patience import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -152,7 +154,7 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
         status = terminal.run("karibu status")
         assert "shopify: 1 webhook could not be taken as an event; kept" in status.stdout
         key = (terminal.project / ".karibu/api-key").read_text()
-        told = httpx2.get(f"{address}/v1/status", headers={"X-API-Key": key}, trust_env=False).json()
+        told = httpx2.get(f"{address}/v1/status", headers={"X-API-Key": key}, trust_env=False, timeout=PATIENCE).json()
         assert told["hooks_kept"] == {"shopify": 1}
     finally:
         if service is not None:
@@ -161,14 +163,12 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
 
 
 def listening(service: subprocess.Popen[str], log: Path) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if found := re.search(r"listens on (\S+)", log.read_text()):
-            try:
-                if httpx2.get(f"{found[1]}/healthz", trust_env=False).status_code == 200:
-                    return found[1]
-            except httpx2.TransportError:
-                pass
+    def address() -> str | None:
         assert service.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise AssertionError("it never listened: " + log.read_text())
+        if found := re.search(r"listens on (\S+)", log.read_text()):
+            with suppress(httpx2.TransportError):
+                if httpx2.get(f"{found[1]}/healthz", trust_env=False, timeout=PATIENCE).status_code == 200:
+                    return found[1]
+        return None
+
+    return cast(str, eventually(address))
