@@ -29,6 +29,10 @@ KEEP_HISTORY = 30 * 24 * 3600
 HEARTBEAT = 30
 """Seconds between two signs of life of a run (Prefect takes no less); after three missing ones it counts as crashed."""
 
+STARTING = 300.0
+"""Seconds it gets until it answers. It takes 4 to 9, and many times that on a slow, busy machine; one that fails has
+ended, which is told at once."""
+
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -121,7 +125,7 @@ class PrefectServer:
     ) -> None:
         self.stop()
 
-    def start(self, patience: float = 90.0) -> PrefectServer:
+    def start(self, patience: float = STARTING) -> PrefectServer:
         """Start it and wait until it answers, for `patience` seconds. Raises ServerFailed."""
         self.launch()
         self.ready(patience)
@@ -147,7 +151,7 @@ class PrefectServer:
             )
         self._pid_file.write_text(f"{self._child.pid} {_born(self._child.pid)}\n", encoding="utf-8")
 
-    def ready(self, patience: float = 90.0) -> None:
+    def ready(self, patience: float = STARTING) -> None:
         """Wait until it answers and have it watch for runs that died. Raises ServerFailed."""
         assert self._child is not None, "launch it first"
         deadline = time.monotonic() + patience
@@ -156,8 +160,14 @@ class PrefectServer:
                 self.stop()
                 raise ServerFailed(f"Prefect's server did not start; the end of {self._log}:\n{self._last_words()}")
             time.sleep(0.1)
-        if self.watch:
-            self._watch_for_crashes()
+        while self.watch:
+            try:
+                self._watch_for_crashes()
+                return
+            except (HTTPError, URLError, OSError) as error:  # busy, most likely: its services have just started
+                if time.monotonic() > deadline:
+                    raise ServerFailed(f"Prefect's server refuses to watch for crashes: {error}") from None
+                time.sleep(0.25)
 
     def healthy(self) -> bool:
         """Whether it answers now."""
@@ -212,12 +222,9 @@ class PrefectServer:
 
     def _watch_for_crashes(self) -> None:
         """Install the automation that ends runs whose engine was killed; once."""
-        try:
-            known = _call(f"{self.api_url}/automations/filter", {})
-            if all(automation["name"] != _WATCH["name"] for automation in known):
-                _call(f"{self.api_url}/automations/", _WATCH)
-        except (HTTPError, URLError, OSError) as error:
-            raise ServerFailed(f"Prefect's server refuses to watch for crashes: {error}") from None
+        known = _call(f"{self.api_url}/automations/filter", {})
+        if all(automation["name"] != _WATCH["name"] for automation in known):
+            _call(f"{self.api_url}/automations/", _WATCH)
 
 
 def _free_port() -> int:

@@ -34,8 +34,11 @@ names, their dates moved. Its publishers' statements about its use differ, so re
 but a demonstration; it is no part of Karibu. Names, addresses (all end in .example), birthdays, consents, sign-ups,
 carts and parcels are made, from a seed."""
 
-ONE_RUN_A_DAY = Manner(linger=None, age=float("inf"), moves=10**9, patience=30.0)
+ONE_RUN_A_DAY = Manner(linger=None, age=float("inf"), moves=10**9, patience=120.0)
 """The replay says itself when a run ends. Nobody waits for a message, so Prefect may take its time."""
+
+CONNECTING = 120.0
+"""Seconds for Prefect's client, which takes 2 to 5 to be imported, and many times that on a slow, busy machine."""
 
 Say = Callable[[str], None]
 
@@ -98,6 +101,7 @@ def _story(home: Path, server: PrefectServer, out: Console, read: Callable[[], S
                 JourneyRuns(app.runtime, server.api_url, ONE_RUN_A_DAY, alone=True) as runs,
                 _days(out) as tell_day,
             ):
+                runs.connected(CONNECTING)  # what moves before is not on Prefect's page
                 replay(app, clock, shop, runs, tell_day, looks)
             count = done(app.database, REPLAYED)
             say(f"looked at the clock {count:,} times, up to {plan()[count]:%-d %B %Y}")

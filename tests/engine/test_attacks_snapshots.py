@@ -3,53 +3,60 @@ committed since."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread, get_ident
-from time import sleep
+from threading import Event, Thread, get_ident
 from typing import Any
 
 import pytest
 from sqlalchemy import event as hooks
+from sqlalchemy import func, select
 
 from tests.conftest import Postgres
 from tests.engine.shop import Shop
-from tests.engine.test_interleavings import LISTEN, two_engines
+from tests.engine.test_interleavings import LISTEN, two_engines, waits_for_a_lock
+from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-NAP = 0.8
+GATE = 1
+"""An advisory lock that one holds while the other shall stand still."""
 
 
 @contextmanager
-def slow_to_lock(shop: Shop) -> Iterator[None]:
-    """The freezing of a cohort takes a while between its snapshot and its locks, as that of a large one does."""
-    engine, here = shop.runtime.database._writer, get_ident()
+def after_the_snapshot(mover: Shop, shop: Shop, what: Callable[[], object]) -> Iterator[None]:
+    """What happens in `shop` while the freezing of a cohort stands between its snapshot and its locks, as that of a
+    large one does for a while."""
+    engine, here = mover.runtime.database._writer, get_ident()
+    shut, stood = Event(), list[bool]()
 
-    def nap(_c: Any, _k: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    def stop(_c: Any, _k: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         if get_ident() == here and statement.startswith("INSERT INTO moving"):
-            slow = f"FROM (SELECT pg_sleep({NAP})) AS nap CROSS JOIN enrolment JOIN customer"
+            gate = f"FROM (SELECT pg_advisory_xact_lock({GATE})) AS gate CROSS JOIN enrolment JOIN customer"
             assert "FROM enrolment JOIN customer" in statement
-            statement = statement.replace("FROM enrolment JOIN customer", slow, 1)
+            statement = statement.replace("FROM enrolment JOIN customer", gate, 1)
         return statement, parameters
 
-    hooks.listen(engine, "before_cursor_execute", nap, retval=True)
+    def other() -> None:
+        with shop.runtime.database._writer.begin() as gate:
+            gate.execute(select(func.pg_advisory_xact_lock(GATE)))
+            shut.set()
+            eventually(lambda: waits_for_a_lock(shop.runtime.database), every=0.005)
+            what()
+            stood.append(True)
+
+    thread = Thread(target=other)
+    thread.start()
+    shut.wait(PATIENCE)
+    hooks.listen(engine, "before_cursor_execute", stop, retval=True)
     try:
         yield
     finally:
-        hooks.remove(engine, "before_cursor_execute", nap)
-
-
-def beside(shop: Shop, what: Any) -> Thread:
-    def after_the_snapshot() -> None:
-        sleep(NAP / 2)
-        what()
-
-    thread = Thread(target=after_the_snapshot)
-    thread.start()
-    return thread
+        hooks.remove(engine, "before_cursor_execute", stop)
+        thread.join(PATIENCE)
+    assert stood
 
 
 def test_an_event_between_the_snapshot_and_the_lock_of_a_move_to_listening_is_heard(
@@ -58,10 +65,8 @@ def test_an_event_between_the_snapshot_and_the_lock_of_a_move_to_listening_is_he
     with two_engines(postgres, tmp_path, LISTEN) as (mover, shop):
         shop.happens("amina", "purchase")
         (work,) = mover.runtime.work()
-        with slow_to_lock(mover):
-            other = beside(shop, lambda: shop.happens("amina", "shipped"))
+        with after_the_snapshot(mover, shop, lambda: shop.happens("amina", "shipped")):
             mover.runtime.move(work.version_id, "parcel", "p")
-            other.join()
         shop.settle()
         assert shop.rows("SELECT outcome FROM enrolment") == [("arrived",)]
 
@@ -73,9 +78,7 @@ def test_an_event_between_the_snapshot_and_the_lock_of_the_limit_is_heard(postgr
         in_time = shop.clock.now()
         shop.clock.advance_to(shop.clock.now() + timedelta(days=2))
         (work,) = mover.runtime.work()
-        with slow_to_lock(mover):
-            other = beside(shop, lambda: shop.happens("amina", "shipped", at=in_time))
+        with after_the_snapshot(mover, shop, lambda: shop.happens("amina", "shipped", at=in_time)):
             mover.runtime.move(work.version_id, "parcel", "p")
-            other.join()
         shop.settle()
         assert shop.rows("SELECT outcome FROM enrolment") == [("arrived",)]

@@ -15,16 +15,18 @@ from threading import Thread, get_ident
 
 import pytest
 from sqlalchemy import event as hooks
+from sqlalchemy import text
 
 from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from tests.conftest import Postgres
 from tests.engine.shop import START, Shop
+from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-BLOCKED = 0.15
-"""Seconds after which the other thing is taken to be waiting for a lock."""
+LOCKED = """SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"""
 
 
 class Interleaved:
@@ -37,19 +39,20 @@ class Interleaved:
 
     def run(self, first: Callable[[], object]) -> int:
         """How many statements `first` took."""
-        engine = self.shop.runtime.database._writer
+        database = self.shop.runtime.database
+        engine = database._writer
         here = get_ident()
         beside: list[Thread] = []
 
-        def before(*_: object) -> None:
-            if get_ident() != here:
+        def before(_c: object, _k: object, statement: str, *_: object) -> None:
+            if get_ident() != here or statement == LOCKED:
                 return
             self.statements += 1
             if self.statements == self.n:
                 thread = Thread(target=self._guarded)
                 thread.start()
-                thread.join(BLOCKED)
                 beside.append(thread)
+                eventually(lambda: not thread.is_alive() or waits_for_a_lock(database), every=0.005)
 
         hooks.listen(engine, "before_cursor_execute", before)
         try:
@@ -59,7 +62,7 @@ class Interleaved:
         if not beside:
             self._guarded()
         for thread in beside:
-            thread.join(20)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "the two wait for each other"
         if self.failures:
             raise self.failures[0]
@@ -70,6 +73,12 @@ class Interleaved:
             self.other()
         except BaseException as error:
             self.failures.append(error)
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    """Whether somebody waits there until another transaction ends."""
+    with database.read() as connection:
+        return bool(connection.scalar(text(LOCKED)))
 
 
 @contextmanager

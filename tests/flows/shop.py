@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from engine.runtime.post import Post
 from engine.runtime.runtime import Runtime
 from engine.store.database import Database
 from engine.store.tables import customer, decision, enrolment
+from tests.patience import PATIENCE, eventually
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 CANARY = "canary@shop.example"
@@ -184,15 +184,19 @@ def ask(api_url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     transactions have met."""
     data = orjson.dumps(body or {})
     request = Request(f"{api_url}/{path}", data=data, headers={"Content-Type": "application/json"}, method="POST")
-    deadline = time.monotonic() + 10
-    while True:
+
+    def answered() -> tuple[Any] | None:
         try:
-            with urlopen(request, timeout=10) as answer:
-                return orjson.loads(answer.read())
+            with urlopen(request, timeout=PATIENCE) as answer:
+                return (orjson.loads(answer.read()),)
         except HTTPError as error:
-            if error.code != 503 or time.monotonic() > deadline:
+            if error.code != 503:
                 raise
-            time.sleep(0.25)
+            return None
+
+    found = eventually(answered, every=0.25)
+    assert found is not None
+    return found[0]
 
 
 Open = Callable[..., Shop]

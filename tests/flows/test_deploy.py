@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from engine.prefect_server import PrefectServer, quiet
 from engine.store.database import Database
+from tests.patience import PATIENCE, eventually
 
 from . import shop as shops
 from .shop import Shop, ask
@@ -56,7 +56,7 @@ def worker(server: PrefectServer, root: Path, database_url: str, pool: str) -> I
         yield
     finally:
         child.terminate()
-        child.wait(30)
+        child.wait(PATIENCE)
 
 
 def deployments(server: PrefectServer, pool: str) -> dict[str, dict[str, Any]]:
@@ -70,14 +70,12 @@ def start(server: PrefectServer, deployment: dict[str, Any]) -> str:
     return str(run["id"])
 
 
-def finished(server: PrefectServer, run: str, patience: float = 90.0) -> dict[str, Any]:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
+def finished(server: PrefectServer, run: str) -> dict[str, Any]:
+    def ended() -> dict[str, Any]:
         (found,) = ask(server.api_url, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return dict(found)
-        time.sleep(0.2)
-    raise AssertionError(f"the run is {found['state']['name']} after {patience} s")
+        return found if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else {}
+
+    return eventually(ended, every=0.2)
 
 
 def test_a_worker_takes_the_runs_of_a_deployed_journey_and_moves_its_customers(
@@ -102,8 +100,10 @@ def test_a_worker_takes_the_runs_of_a_deployed_journey_and_moves_its_customers(
         # Nobody is due any more, and a run says so.
         again = finished(prefect, start(prefect, deployment))
         assert again["state"]["message"] == "nobody was due"
-    tasks = ask(prefect.api_url, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
-    assert {task["name"] for task in tasks} == {"hello", "tag_1", "branch_1", "here", "pause"}
+    mine = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    # Prefect writes task runs in the background.
+    names = {"hello", "tag_1", "branch_1", "here", "pause"}
+    eventually(lambda: {task["name"] for task in ask(prefect.api_url, "task_runs/filter", mine)} == names, every=0.2)
     database.dispose()
 
 

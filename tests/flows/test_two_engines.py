@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from engine.runs import JourneyRuns, Manner
 from engine.store.database import Database
+from tests.patience import eventually
 
 from . import shop as shops
 from .shop import Shop
@@ -31,10 +31,9 @@ def test_two_engines_that_are_woken_together_do_everything_once(
             mine.happens("ordered", 5, country="TZ")
             here.wake()
             there.wake()
-        deadline = time.monotonic() + 60
-        while mine.standing("welcome") != {"pause": 200} or mine.standing("frail") != {None: 100}:
-            assert time.monotonic() < deadline, (mine.standing("welcome"), mine.standing("frail"))
-            time.sleep(0.1)
+        eventually(
+            lambda: (mine.standing("welcome"), mine.standing("frail")) == ({"pause": 200}, {None: 100}), every=0.1
+        )
     assert mine.mails() == 200
     decided = Counter(mine.decisions())
     assert max(decided.values()) == 1

@@ -71,6 +71,9 @@ HOSTILE = [
 ]
 ESCAPES = ("<class", "<function", "<built-in", "<bound method", "object at 0x", "root:", "__main__")
 WORST = {"ms": 0.0, "MiB": 0.0}
+MOST = 30.0
+"""Seconds of the processor's time, with every allocation watched. The worst takes half a second here; what gets away
+takes minutes and more, so nothing is measured."""
 
 
 @pytest.mark.parametrize("source", HOSTILE, ids=lambda source: source[:60])
@@ -83,12 +86,12 @@ def test_a_hostile_template_gets_nowhere(source: str, shop: Shop) -> None:
     }  # fmt: skip
     renderer = shop.write({"sms/x.txt": source})
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.thread_time()
     try:
         said = renderer.render("sms/x", "en", values, Links()).text
     except RenderError as error:
         said = str(error)
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     WORST["ms"] = max(WORST["ms"], took * 1000)
@@ -96,7 +99,7 @@ def test_a_hostile_template_gets_nowhere(source: str, shop: Shop) -> None:
     assert not any(mark in said for mark in ESCAPES), said[:200]
     assert len(said) <= 1_100_000
     assert peak < 100
-    assert took < 5
+    assert took < MOST
 
 
 def test_how_bad_it_got(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,11 @@ KARIBU_WRITE=1 pytest tests/scenarios/test_failures.py    writes them anew, to b
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy import event as hooks
 
 from engine.language.registry import Registry
 from engine.runtime.profile import Writer
@@ -152,13 +153,26 @@ def test_scenarios_play_on_no_database_that_holds_customers(
         run(content, registry, None, sqlite_database)
 
 
-def test_ninety_days_take_less_than_a_second(tmp_path: Path, registry: Registry) -> None:
-    segments = 'lapsed: elapsed("purchase") > 90d\n'
-    journey = "enter: {segment: lapsed}\nsteps: [{send: email/a}]\n"
-    story = "- {event: purchase, with: {total: 5}}\n- {after: 90d, sends: email/a}\n- {ends: finished}\n"
-    content = read(write(tmp_path, journey, story, {"workflows/segments.yaml": segments}), registry)
-    (outcome,) = run(content, registry)
-    begun = time.process_time()
-    (outcome,) = run(content, registry)
-    assert outcome.passed
-    assert time.process_time() - begun < 1
+def test_nine_hundred_days_cost_what_nine_do(tmp_path: Path, registry: Registry) -> None:
+    def statements(days: int) -> int:
+        segments = f'lapsed: elapsed("purchase") > {days}d\n'
+        journey = "enter: {segment: lapsed}\nsteps: [{send: email/a}]\n"
+        story = (
+            f"- {{event: purchase, with: {{total: 5}}}}\n- {{after: {days}d, sends: email/a}}\n- {{ends: finished}}\n"
+        )
+        root = write(tmp_path / str(days), journey, story, {"workflows/segments.yaml": segments})
+        content, seen = read(root, registry), list[object]()
+
+        def count(*statement: object) -> None:
+            seen.append(statement)
+
+        hooks.listen(Engine, "before_cursor_execute", count)
+        try:
+            (outcome,) = run(content, registry)
+        finally:
+            hooks.remove(Engine, "before_cursor_execute", count)
+        assert outcome.passed
+        return len(seen)
+
+    statements(9)  # the first run makes tables once
+    assert statements(9) == statements(900)

@@ -16,6 +16,7 @@ from engine.store import failures
 from engine.store.database import TRIES, Database, DatabaseError
 from engine.store.tables import customer, customer_tag, mark, rhythm
 from engine.store.types import EPOCH, moment
+from tests.patience import PATIENCE
 
 NOW = datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)
 
@@ -156,7 +157,7 @@ def test_many_threads_lose_nothing(anywhere: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert failed == []
     assert len(names(anywhere)) == 200
     with anywhere.read() as connection:
@@ -310,21 +311,33 @@ def test_a_disk_that_is_full_is_told_and_recovers(sqlite_url: str) -> None:
 
 def test_another_process_that_writes_is_waited_for(sqlite_url: str, sqlite_database: Database) -> None:
     script = (
-        "import sys, time\n"
+        "import sys\n"
         "from engine.store.database import Database\n"
         "from engine.store.tables import mark\n"
         "with Database(sys.argv[1]).write() as connection:\n"
         "    connection.execute(mark.insert().values(name='other', value=None))\n"
         "    print('writing', flush=True)\n"
-        "    time.sleep(0.3)\n"
+        "    sys.stdin.readline()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, sqlite_url], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
-    with sqlite_database.write() as connection:
-        assert list(connection.scalars(select(mark.c.name))) == ["other"]
-    assert process.wait(10) == 0
-    process.stdout.close()
+    command, pipe = [sys.executable, "-c", script, sqlite_url], subprocess.PIPE
+    found: list[str] = []
+
+    def write() -> None:
+        with sqlite_database.write() as connection:
+            found.extend(connection.scalars(select(mark.c.name)))
+
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        mine = threading.Thread(target=write)
+        mine.start()
+        mine.join(0.3)
+        assert mine.is_alive()  # the other one writes until it is told to end
+        process.stdin.write("\n")
+        process.stdin.close()
+        mine.join(PATIENCE)
+    assert found == ["other"]
+    assert process.returncode == 0
 
 
 def test_what_was_committed_survives_kill_9(sqlite_url: str, sqlite_database: Database, tmp_path: Path) -> None:
@@ -345,7 +358,7 @@ def test_what_was_committed_survives_kill_9(sqlite_url: str, sqlite_database: Da
             process.kill()
             break
     said = [int(line) for line in [line, *process.stdout.read().split()]]
-    process.wait(10)
+    process.wait(PATIENCE)
     process.stdout.close()
     assert {str(n) for n in range(max(said) + 1)} <= set(names(sqlite_database))
 
@@ -377,7 +390,7 @@ def test_a_deadlock_reaches_the_one_who_can_try_again(postgres_database: Databas
         try:
             with postgres_database.write() as connection:
                 connection.execute(select(mark).where(mark.c.name == first).with_for_update())
-                locked.wait(10)
+                locked.wait(PATIENCE)
                 connection.execute(select(mark).where(mark.c.name == second).with_for_update())
         except OperationalError as error:
             caught.append(error.orig.sqlstate)  # type: ignore[union-attr]
@@ -386,7 +399,7 @@ def test_a_deadlock_reaches_the_one_who_can_try_again(postgres_database: Databas
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert caught == ["40P01"]
 
 
@@ -395,7 +408,7 @@ def test_a_new_file_may_be_opened_by_two_at_once(tmp_path: Path) -> None:
     together = threading.Barrier(2)
 
     def create(database: Database) -> None:
-        together.wait(10)
+        together.wait(PATIENCE)
         try:
             with database.write() as connection:
                 connection.execute(text("CREATE TABLE IF NOT EXISTS t (a)"))

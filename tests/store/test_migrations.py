@@ -17,6 +17,7 @@ from engine.store.database import Database
 from engine.store.migrate import MigrationFailed, config, to_head
 from engine.store.tables import customer, customer_tag, decision, enrolment, mark
 from engine.store.types import micros
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conftest import Postgres
@@ -223,7 +224,7 @@ def test_two_processes_may_migrate_at_once(empty: Empty) -> None:
 
     def run(database: Database) -> None:
         try:
-            together.wait(10)
+            together.wait(PATIENCE)
             database.migrate()
         except BaseException as error:
             failed.append(error)

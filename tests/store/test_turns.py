@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from engine.store.turns import Turns
+from tests.patience import PATIENCE, eventually
 
 
 def waiting_for(turns: Turns, count: int) -> None:
-    end = time.monotonic() + 10
-    while len(turns._waiting) < count:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    eventually(lambda: len(turns._waiting) >= count, every=0.001)
 
 
 def test_those_who_wait_are_served_in_the_order_they_came() -> None:
@@ -29,7 +26,7 @@ def test_those_who_wait_are_served_in_the_order_they_came() -> None:
             threads[-1].start()
             waiting_for(turns, number + 1)
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert served == list(range(20))
 
 
@@ -47,7 +44,7 @@ def test_who_takes_turn_after_turn_lets_the_others_in_between() -> None:
                 thread.start()
                 waiting_for(turns, 1)
             order.append("chunk")
-    thread.join(10)
+    thread.join(PATIENCE)
     assert order == ["chunk", "other", "chunk", "chunk"]
 
 
@@ -74,5 +71,5 @@ def test_never_two_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert most == 1

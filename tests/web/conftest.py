@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ import pytest
 from engine.app import App
 from engine.runtime.clock import SystemClock
 from engine.settings import Settings
+from tests.patience import PATIENCE, eventually
 from tests.scenarios.shop import FILES, PROJECT
 
 KEY = "the key of the tests, long enough"
@@ -54,7 +54,7 @@ class Service:
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        made = httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        made = httpx2.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
         self.clients.append(made)
         return made
 
@@ -70,19 +70,11 @@ class Service:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
 
 def app_of(root: Path, database_url: str) -> App:
     return App(Settings.of(root, database_url=database_url), SystemClock())
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until it is true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 Start = Callable[..., Service]
@@ -118,9 +110,9 @@ def start(project: Callable[..., Path], sqlite_url: str) -> Iterator[Start]:
         service = Service(root, url, process, log)
         running.append(service)
         if wait:
-            eventually(lambda: "listens on" in log.read_text() or process.poll() is not None, 90)
+            eventually(lambda: "listens on" in log.read_text() or process.poll() is not None)
             assert process.poll() is None, log.read_text()
-            eventually(lambda: _answers(service), 30)
+            eventually(lambda: _answers(service))
         return service
 
     yield begin

@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.web.conftest import Start, eventually
+from tests.patience import eventually
+from tests.web.conftest import Start
 
 LIVELY = {
     "event": "purchase",

@@ -19,7 +19,8 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.store.tables import event, tally
-from tests.web.conftest import KEY, Service, Start, eventually
+from tests.patience import PATIENCE, eventually
+from tests.web.conftest import KEY, Service, Start
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ class Sender(threading.Thread):
                         f"{self.where()}/v1/events",
                         content=body,
                         headers={"X-API-Key": KEY},
-                        timeout=30,
+                        timeout=PATIENCE,
                         trust_env=False,
                     )
                 except httpx2.HTTPError:
@@ -79,7 +80,7 @@ def accepted(senders: list[Sender]) -> int:
 def goes_on(senders: list[Sender]) -> None:
     """Wait until more has been accepted."""
     before = accepted(senders)
-    eventually(lambda: accepted(senders) > before, 120)
+    eventually(lambda: accepted(senders) > before)
 
 
 def kept(service: Service) -> set[str]:
@@ -115,7 +116,7 @@ def test_kill_9_during_ingest_loses_nothing_that_was_accepted(
         address[0] = service.url
     stop.set()
     for sender in senders:
-        sender.join(60)
+        sender.join()
     told = {key for sender in senders for key in sender.accepted}
     lost = told - kept(service)
     broken = sum(sender.unanswered for sender in senders)
@@ -153,13 +154,13 @@ def test_a_full_disk_is_told_and_no_false_promise_and_it_recovers_by_itself(
         fill(ballast)
         for sender in senders:
             sender.statuses.clear()
-        eventually(lambda: all(503 in sender.statuses for sender in senders), 120)
+        eventually(lambda: all(503 in sender.statuses for sender in senders))
         full += 1
         ballast.unlink()
         goes_on(senders)
     stop.set()
     for sender in senders:
-        sender.join(60)
+        sender.join()
     told = {key for sender in senders for key in sender.accepted}
     false = len(told - kept(service))
     print(f"disk full: times {full}, accepted {len(told)}, false acknowledgements {false}")

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from engine.store.tables import event
-from tests.web.conftest import Start, eventually
+from tests.patience import eventually
+from tests.web.conftest import Start
 from tests.web.test_keys import made
 
 if TYPE_CHECKING:

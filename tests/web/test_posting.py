@@ -17,7 +17,8 @@ from sqlalchemy import func, select
 from engine.store.tables import event, tally
 from engine.web.bodies import PIECE, Gunzip
 from engine.web.events import LARGEST_BODY, TOLD, idempotency_key
-from tests.web.conftest import Service, Start, eventually
+from tests.patience import eventually
+from tests.web.conftest import Service, Start
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CLOSED: dict[str, Any] = {"event": "closed", "customer": "amina"}

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from engine.store.tables import customer, event
-from tests.web.conftest import Service, Start, eventually
+from tests.patience import eventually
+from tests.web.conftest import Service, Start
 from tests.web.test_keys import made
 
 pytestmark = pytest.mark.slow

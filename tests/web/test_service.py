@@ -23,8 +23,9 @@ from engine.service import Refused, check_bind
 from engine.settings import Settings
 from engine.store.tables import consent, customer, event, tally
 from tests.cli.session import karibu
+from tests.patience import PATIENCE, eventually
 from tests.scenarios.shop import PROJECT
-from tests.web.conftest import KEY, Service, Start, eventually
+from tests.web.conftest import KEY, Service, Start
 from tests.web.test_keys import made, revoked
 
 pytestmark = pytest.mark.slow
@@ -158,7 +159,7 @@ def test_it_stops_when_it_is_told_and_loses_nothing_it_has_answered(start: Start
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(send, range(200)))
-    assert service.process.wait(60) == 0, service.log.read_text()
+    assert service.process.wait(PATIENCE) == 0, service.log.read_text()
     assert count(service, event) >= len(answered) >= 50
 
 
@@ -175,7 +176,7 @@ def test_killed_it_loses_nothing_it_has_answered_and_goes_on(start: Start) -> No
     service.process.wait()
     assert count(service, event) >= answered >= 30
     again = start(publish=False)
-    eventually(lambda: len(again.mails()) == count(again, event), 60)
+    eventually(lambda: len(again.mails()) == count(again, event))
 
 
 def test_the_unsubscribe_link_of_a_mail_ends_the_topic(start: Start) -> None:
@@ -217,13 +218,13 @@ def test_what_is_published_meanwhile_is_taken_up(start: Start) -> None:
         service.post(body)
         return len(service.mails()) > 0
 
-    eventually(sorry, 60)
+    eventually(sorry)
     # Files that can't be read, and another publishing: the clock goes on, with what was read last.
     (service.root / "workflows/project.yaml").write_text("brand: [")
     app.runtime.publish()
     with app.database.write() as connection:
         versions.stop(connection, "hello")
-    eventually(lambda: "the old one stays" in service.log.read_text(), 60)
+    eventually(lambda: "the old one stays" in service.log.read_text())
     before = len(service.mails())
     eventually(lambda: service.post(body).status_code == 202 and len(service.mails()) >= before)
     assert service.client(None).get("/healthz").status_code == 200
@@ -235,7 +236,7 @@ def test_it_listens_to_the_world_only_with_a_key_that_somebody_chose(start: Star
         ({"KARIBU_API_KEY": "short"}, "fewer than 16"),
     ):
         service = start(wait=False, KARIBU_HOST="0.0.0.0", **settings)
-        assert service.process.wait(60) == 2
+        assert service.process.wait(PATIENCE) == 2
         assert said in service.log.read_text()
         assert "Traceback" not in service.log.read_text()
 
@@ -291,10 +292,10 @@ def test_keys_are_made_and_revoked_while_it_runs(start: Start, monkeypatch: pyte
 def test_two_services_share_no_sqlite_file_and_no_port(start: Start) -> None:
     service = start()
     second = start(publish=False, wait=False)
-    assert second.process.wait(60) == 2
+    assert second.process.wait(PATIENCE) == 2
     assert "another karibu up" in second.log.read_text()
     taken = start(publish=False, wait=False, KARIBU_PORT=service.url.rpartition(":")[2])
-    assert taken.process.wait(60) == 2
+    assert taken.process.wait(PATIENCE) == 2
     assert "nothing can listen" in taken.log.read_text()
 
 
@@ -314,7 +315,7 @@ def test_a_database_that_is_away_is_no_false_promise(start: Start, postgres_url:
     assert (stream.status_code, stream.json()["durable_lines"]) == (503, 0)
     assert service.client(None).get("/healthz").status_code == 503
     postgres._run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    eventually(lambda: service.post(SIGNED_UP | {"key": "s-1"}).status_code == 202, 60)
+    eventually(lambda: service.post(SIGNED_UP | {"key": "s-1"}).status_code == 202)
     eventually(lambda: len(service.mails()) == 1)
 
 
@@ -326,19 +327,21 @@ def test_prefects_server_lives_and_dies_with_it_and_its_page_shows_the_runs(star
         found: dict[str, Any] = client.get("/v1/status").json()["prefect"]
         return found
 
-    eventually(lambda: bool(prefect()["up"]), 180)
+    eventually(lambda: prefect()["up"])
     url = prefect()["url"]
 
     def runs() -> list[Any]:
         filter_ = {"flows": {"name": {"any_": ["hello"]}}}
-        found: list[Any] = httpx2.post(f"{url}/api/flow_runs/filter", json=filter_, trust_env=False, timeout=30).json()
+        found: list[Any] = httpx2.post(
+            f"{url}/api/flow_runs/filter", json=filter_, trust_env=False, timeout=PATIENCE
+        ).json()
         return found
 
     def shown() -> bool:
         service.post(SIGNED_UP | {"customer": AMINA | {"id": f"c{len(service.mails())}"}})
         return bool(runs())
 
-    eventually(shown, 180)
+    eventually(shown)
     assert "amina" not in str(runs())
     assert service.stop() == 0
     with pytest.raises(httpx2.TransportError):
