@@ -98,14 +98,15 @@ def refresh(
         rule = program.journey.enter
         if not (program.takes_entries and isinstance(rule, SegmentTrigger) and changes.joined.get(rule.segment)):
             continue
+        named = rule.named(joined_at=now, among=membership.just_moved(rule.segment))
         try:
             with connection.begin_nested():
-                entered = enter(connection, program, rule.named(joined_at=now), now).entered
+                entered = enter(connection, program, named, now).entered
                 if ticked is not None:
                     ticked.add(program.name, entered)
         except Exception as error:
             failures.append((program, error))
-            _to_the_door(connection, program, rule.named(joined_at=now), now)
+            _to_the_door(connection, program, named, now)
     return failures
 
 
