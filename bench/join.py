@@ -185,7 +185,7 @@ def measured(address: str, folder: Path, options: argparse.Namespace) -> dict[st
     fill(database, options.customers, options.events)
     print(f"  {options.customers:,} customers and {options.events:,} events made in ", end="")
     print(f"{time.perf_counter() - begun:.0f} s", flush=True)
-    dated(database, options.customers)
+    dated(database)
     with service(folder / "project", FILES, address) as port:
         many, warm = int(options.seconds * options.rate), int(options.warm * options.rate)
         everybody = range(1, options.customers, options.customers // (many + warm))
@@ -199,7 +199,7 @@ def measured(address: str, folder: Path, options: argparse.Namespace) -> dict[st
     return {"p50_ms": at(took, 0.5), "p99_ms": at(took, 0.99), "max_ms": round(took[-1], 1), "joins": len(took)}
 
 
-def dated(database: Database, customers: int) -> None:
+def dated(database: Database) -> None:
     """Birthdays, trials and renewals, spread evenly."""
     made = "json_set(attributes, '$.trial', {trial}, '$.renewal', {day})"
     day = "date('2026-06-01', '+' || (id % 700) || ' days')"
@@ -214,6 +214,8 @@ def dated(database: Database, customers: int) -> None:
                 "birth_year = 1950 + id % 60"
             )
         )
+        if database.dialect == "postgresql":  # the rows were made with ids of their own, which the sequence knows not
+            connection.execute(text("SELECT setval(pg_get_serial_sequence('event', 'id'), max(id)) FROM event"))
     with database.write() as connection:
         connection.exec_driver_sql("ANALYZE")
 
