@@ -40,8 +40,11 @@ from engine.web.site import Site
 
 log = logging.getLogger("karibu.service")
 
-TICK = 1.0
-"""Seconds between two looks at the clock."""
+TICK = 0.5
+"""Seconds between two looks at the clock: so long may it take until somebody is seen to have joined a segment."""
+
+WAKE = 0.25
+"""Seconds between two looks for those whose wait is over. A look at the clock that takes long doesn't keep them."""
 
 RECOVER = 30.0
 """Seconds between two looks for messages that a dead engine has left."""
@@ -124,6 +127,7 @@ class Service:
             stack.callback(self.intake.close)
             scheduler = _scheduler()
             scheduler.add_job(self.tick, "interval", seconds=TICK)
+            scheduler.add_job(self.runs.wake, "interval", seconds=WAKE)
             scheduler.add_job(self.runtime.recover, "interval", seconds=RECOVER)
             scheduler.add_job(self.runtime.awake, "interval", seconds=RECOVER)
             self.app.sightings.remember(self.app.database, self.app.content.project.events)
@@ -284,7 +288,7 @@ async def _serve(web: Any, sock: socket.socket) -> None:
 def _scheduler() -> BackgroundScheduler:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that takes long is no news
     return BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(2)},
+        executors={"default": ThreadPoolExecutor(4)},
         job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         timezone=UTC,
     )

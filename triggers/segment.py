@@ -23,12 +23,15 @@ class SegmentTrigger(TriggerModel):
         None, description="now: also those who are in it when the journey is published."
     )
 
-    def named(self, joined_at: datetime | None = None) -> Select[Any]:
-        """Who is in the segment, or with `joined_at` who joined at that moment: rows of customer_id, cause, event_id.
+    def named(self, joined_at: datetime | None = None, among: Select[Any] | None = None) -> Select[Any]:
+        """Who is in the segment, or with `joined_at` who of these customers joined at that moment: rows of customer_id,
+        cause, event_id.
 
         Each join is one cause; those of the first filling have joined at no moment."""
         member = segment_member.c
         cause = literal("join:") + cast(member.joins, String)
         rows = select(member.customer_id, cause.label("cause"), null().label("event_id"))
         rows = rows.where(member.segment == self.segment, member.left_at.is_(None))
+        if among is not None:
+            rows = rows.where(member.customer_id.in_(among))
         return rows if joined_at is None else rows.where(member.joins > 0, member.joined_at == joined_at)

@@ -38,6 +38,7 @@ from sqlalchemy import (
 
 from engine.cohort.arms import HOLDOUT, arm
 from engine.cohort.cohort import Cohort, Judgement, entry_event
+from engine.cohort.onward import Onward
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.language.journey import Again
@@ -102,7 +103,7 @@ def _judge(connection: Connection, program: Program, named: Subquery, now: datet
     scope = Scope(program, now, at_the_door=True)
     key = literal("") if rule.key is None else scope.text(rule.key)
     event_id = cast(named.c.event_id, id_type())  # a bare NULL of a subquery is a text to PostgreSQL
-    source = named.join(customer, customer.c.id == named.c.customer_id).outerjoin(
+    source = Onward(named, customer, customer.c.id == named.c.customer_id).outerjoin(
         entry_event, entry_event.c.id == event_id
     )
     key_text = func.coalesce(key, "")
@@ -180,7 +181,7 @@ def _enrol(connection: Connection, program: Program, now: datetime) -> int:
             case((out, at), else_=null()),
             case((held, "held_out"), (literal(first is None), "finished"), else_=null()),
         )
-        .select_from(arriving.join(customer, customer.c.id == arriving.c.customer_id))
+        .select_from(Onward(arriving, customer, customer.c.id == arriving.c.customer_id))
         .where(arriving.c.verdict == ENTERS)
         .order_by(arriving.c.customer_id)
     )

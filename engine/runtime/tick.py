@@ -129,15 +129,16 @@ def refresh(
         rule = program.journey.enter
         if not (program.takes_entries and isinstance(rule, SegmentTrigger) and changes.joined.get(rule.segment)):
             continue
+        named = rule.named(joined_at=now, among=membership.just_moved(rule.segment))
         try:
             with connection.begin_nested():
-                entered = let_in(connection, program, rule.named(joined_at=now), now).entered
+                entered = let_in(connection, program, named, now).entered
             ticked.add(program.name, entered)
         except Exception as error:
             if deadlocked(error):
                 raise
             ticked.fail(program, error)
-            _to_the_door(connection, program, rule.named(joined_at=now), now)
+            _to_the_door(connection, program, named, now)
     return ticked
 
 

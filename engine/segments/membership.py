@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -45,7 +46,7 @@ from engine.language.expression import Vocabulary
 from engine.segments.definition import Segment, defined
 from engine.segments.people import everybody, verdicts
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
-from engine.segments.turning import Anybody, turnings, who
+from engine.segments.turning import Anybody, moved, turnings, who
 from engine.store import published
 from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import customer, segment_member, segment_state, touched
@@ -113,8 +114,27 @@ judged = Table(
 
 
 def segments_of(content: Content) -> tuple[Segment, ...]:
-    """The project's segments, those first that others use."""
-    return defined({name: segment.when for name, segment in content.segments.items()}, content.vocabulary)
+    """The project's segments, those first that others use. Kept, for every tick asks."""
+    conditions = tuple((name, segment.when) for name, segment in content.segments.items())
+    return _defined(conditions, _Same(content.vocabulary))
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """This vocabulary and no other: it is too large to be compared."""
+
+    vocabulary: Vocabulary
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.vocabulary is self.vocabulary
+
+    def __hash__(self) -> int:
+        return id(self.vocabulary)
+
+
+@lru_cache(8)
+def _defined(conditions: tuple[tuple[str, str], ...], same: _Same) -> tuple[Segment, ...]:
+    return defined(dict(conditions), same.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -157,7 +177,7 @@ def refresh(
     if any(state.seen_at > now for state in states.values()):
         log.warning("segments were last looked at after this moment: the clock went back")
         return changes
-    for table in (candidates, judged):
+    for table in (candidates, judged, moved):
         scratch(connection, table)
     _take_touched(connection)
     zone = content.vocabulary.timezone
@@ -173,19 +193,26 @@ def refresh(
             ids = known[segment.name].ids if segment.name in known else ()
             count = _name_candidates(connection, segment, state.seen_at, now, zone, ids)
             everyone = count > FEW and count * MANY > (connection.scalar(select(func.max(customer.c.id))) or 0)
-        connection.execute(delete(judged))
-        if everyone:
-            _judge_everybody(connection, segment, now, zone)
-        elif count:
-            _judge_candidates(connection, segment, now, zone)
         changes.judged[segment.name] = None if everyone else count
-        joined, left = _join(connection, segment, now, filling), _leave(connection, segment, now, everyone)
+        joined = left = 0
+        if everyone or count:
+            connection.execute(delete(judged))
+            judge = _judge_everybody if everyone else _judge_candidates
+            judge(connection, segment, now, zone)
+            joined, left = _join(connection, segment, now, filling), _leave(connection, segment, now, everyone)
         (changes.filled if filling else changes.joined)[segment.name] = joined
         changes.left[segment.name] = left
+        if joined or left:
+            _remember(connection, segment, now, everyone)
         partly = state is not None and not everyone and segment.name not in known
         write_state(connection, segment, now, state.full_at if state is not None and partly else now)
     _forget(connection, [segment.name for segment in segments], now)
     return changes
+
+
+def just_moved(segment: str) -> Select[Any]:
+    """The ids of those who have joined or left a segment in the `refresh` of this transaction."""
+    return select(moved.c.customer_id).where(moved.c.segment == segment)
 
 
 def whole_because(segment: Segment) -> str | None:
@@ -296,9 +323,9 @@ def write_joins(connection: Connection, segment: Segment, now: datetime, who_: S
     """Write that these customers are members from now on, those who aren't yet; how many that were."""
     m, who_in = segment_member.c, who_.subquery()
     known = and_(m.segment == segment.name, m.customer_id == who_in.c[0])
-    row = (literal(segment.name, text_type()), who_in.c[0], literal(now, Instant()), null())
+    at, once_more = literal(now, Instant()), literal(0 if filling else 1, Integer)
     new = (
-        select(*row, literal(0 if filling else 1, Integer))
+        select(literal(segment.name, text_type()), who_in.c[0], at, null(), once_more)
         .select_from(who_in.outerjoin(segment_member, known))
         .where(or_(m.customer_id.is_(None), m.left_at.is_not(None)))
     )
@@ -307,7 +334,7 @@ def write_joins(connection: Connection, segment: Segment, now: datetime, who_: S
     )
     add = add.on_conflict_do_update(
         index_elements=["segment", "customer_id"],
-        set_={"joined_at": add.excluded.joined_at, "left_at": null(), "joins": m.joins + add.excluded.joins},
+        set_={"joined_at": at, "left_at": null(), "joins": m.joins + once_more},
     )
     return connection.execute(add, execution_options=COUNTED).rowcount
 
@@ -320,6 +347,15 @@ def _leave(connection: Connection, segment: Segment, now: datetime, everyone: bo
         out = m.customer_id.in_(select(judged.c.customer_id).where(not_(judged.c.inside)))
     gone = update(segment_member).where(m.segment == segment.name, m.left_at.is_(None), out).values(left_at=now)
     return connection.execute(gone).rowcount
+
+
+def _remember(connection: Connection, segment: Segment, now: datetime, everyone: bool) -> None:
+    """Puts those who have just joined or left into `moved`, for the segments and journeys that go by it."""
+    m, at = segment_member.c, literal(now, Instant())
+    rows = select(m.segment, m.customer_id).where(m.segment == segment.name, or_(m.joined_at == at, m.left_at == at))
+    if not everyone:
+        rows = rows.where(m.customer_id.in_(select(judged.c.customer_id)))
+    connection.execute(insert(moved).from_select(["segment", "customer_id"], rows))
 
 
 def write_state(connection: Connection, segment: Segment, now: datetime, full_at: datetime) -> None:

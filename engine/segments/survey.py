@@ -9,12 +9,13 @@ those it found on the wrong side. They are few, and refresh judges them once mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, exists, not_, select, update
 
+from engine.language import tree
 from engine.segments.definition import Segment
 from engine.segments.membership import (
     Content,
@@ -25,8 +26,10 @@ from engine.segments.membership import (
     write_joins,
     write_state,
 )
+from engine.segments.moments import keep_indexes
 from engine.segments.people import everybody
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
+from engine.segments.turning import Moment, turnings
 from engine.store import published
 from engine.store.database import Database
 from engine.store.tables import customer, segment_member, segment_state
@@ -39,11 +42,12 @@ def prepare(database: Database, content: Content, now: datetime, as_of: int | No
     """Fill new segments, and find the suspects of those due to be judged whole. For `refresh` at the same `now`, and
     `as_of` the same publish.
 
-    Opens transactions of its own. On PostgreSQL there is nothing to prepare: a long one keeps nobody waiting there.
+    Opens transactions of its own. On PostgreSQL only indexes are prepared: a long look keeps nobody waiting there.
     """
+    segments = segments_of(content)
+    keep_indexes(database, moments(segments))
     if database.dialect == "postgresql":
         return {}
-    segments = segments_of(content)
     with database.read() as c:
         if as_of not in (None, published.times(c)):
             return {}
@@ -65,6 +69,12 @@ def prepare(database: Database, content: Content, now: datetime, as_of: int | No
         else:
             suspects[segment.name] = Suspects(segment.digest, state.seen_at, now, (*to_join, *to_leave))
     return suspects
+
+
+def moments(segments: Sequence[Segment]) -> Iterator[tree.Name]:
+    """The stored moments that these segments look at."""
+    for segment in segments:
+        yield from (turning.name for turning in turnings(segment.typed) if isinstance(turning, Moment))
 
 
 def _wrong_side(c: Connection, segment: Segment, now: datetime, zone: str) -> tuple[list[int], list[int]]:

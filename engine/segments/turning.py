@@ -3,7 +3,7 @@
     an event enters or leaves a window     events in (then, now] and in (then - D, now - D]
     a stored moment comes or is D ago      those whose moment lies there; for first, last and elapsed: events there
     a calendar day begins                  customers in the time zones where it has begun
-    somebody joins or leaves a segment     its members since then
+    somebody joins or leaves a segment     those who did in this look, which brings all segments up to date
 
 What fits none of these (a multiple of usual_gap) makes the whole base be judged, on a slower beat.
 """
@@ -15,16 +15,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, literal, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    literal,
+    or_,
+    select,
+)
 
 from engine.language import tree
 from engine.language.tree import Typed
 from engine.language.types import Kind
 from engine.segments.frame import bigint
-from engine.segments.stored import read
+from engine.segments.moments import stored_moment
 from engine.store.local_time import loaded_zones, local_day
-from engine.store.tables import customer, event, segment_member
-from engine.store.types import micros
+from engine.store.tables import customer, event
+from engine.store.types import id_type, micros
+
+moved = Table(
+    "segment_moved",
+    MetaData(),
+    Column("segment", Text, primary_key=True),
+    Column("customer_id", id_type(), primary_key=True, autoincrement=False),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
+"""Who has joined or left which segment in this look. To find them among a million members would take another index."""
 
 
 @dataclass(frozen=True)
@@ -161,19 +183,12 @@ def who(turning: Turning, then: datetime, now: datetime, zone: str, connection: 
             between = _between(at, then, now, turning.ago)
             return select(event.c.customer_id).where(event.c.name == turning.event, *between) if now > then else None
         case Moment():
-            path = turning.name.path
-            moment = (
-                bigint(customer.c.created_at)
-                if path == ("created",)
-                else read(customer.c.attributes, path, turning.name.type)
-            )
-            return select(customer.c.id).where(*_between(moment, then, now, turning.ago)) if now > then else None
+            at = stored_moment(turning.name, connection)
+            return select(customer.c.id).where(*_between(at, then, now, turning.ago)) if now > then else None
         case Day():
             return _day_begun(then, now, zone, connection)
         case Member():
-            m = segment_member.c
-            since = or_(m.joined_at >= then, m.left_at >= then)
-            return select(m.customer_id).where(m.segment == turning.segment, since)
+            return select(moved.c.customer_id).where(moved.c.segment == turning.segment)
     raise TypeError(turning)
 
 

@@ -27,7 +27,7 @@ START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)  # a Monday, 09:00 in Nairobi
 
 PROJECT = """
 brand: {name: Duka, address: "1 Moi Avenue, Nairobi", timezone: Africa/Nairobi, locale: en, currency: KES}
-customer: {tier: text, vip: boolean, renewal: date, score: number}
+customer: {tier: text, vip: boolean, renewal: date, score: number, trial: instant}
 events:
   purchase: {value: total, properties: {total: money, order_id: text}}
   shipped: {properties: {order_id: text}}
