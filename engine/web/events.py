@@ -106,7 +106,7 @@ async def _submit(intake: Intake, app: App, posted: Posted, unless: str | None =
     dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
     named = frozenset(place for place in places if posted.events[place][0] in posted.named)
     events = [incoming for _, incoming in posted.events]
-    found = await asyncio.wrap_future(intake.submit(events, dated, named, unless))
+    found = await intake.submit(events, dated, named, unless)
     # An event that this request's own key names has come with this request before: the answer is the same again.
     return ["accepted" if place in named else verdict for place, verdict in enumerate(found)]
 

@@ -7,12 +7,13 @@ come again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -51,9 +52,9 @@ class Request:
 
     events: Sequence[Incoming]
     dated: frozenset[int]
-    named: frozenset[int] = frozenset()
-    unless: str | None = None
-    verdicts: Future[list[Verdict]] = field(default_factory=Future)
+    named: frozenset[int]
+    unless: str | None
+    verdicts: asyncio.Future[list[Verdict]]
 
 
 class Intake:
@@ -86,9 +87,9 @@ class Intake:
         dated: frozenset[int] = frozenset(),
         named: frozenset[int] = frozenset(),
         unless: str | None = None,
-    ) -> Future[list[Verdict]]:
-        """Their verdicts, in order, once they are durable; or Reused. Raises Full."""
-        request = Request(events, dated, named, unless)
+    ) -> asyncio.Future[list[Verdict]]:
+        """Their verdicts, in order, once they are durable; or Reused. Raises Full. Only in a running event loop."""
+        request = Request(events, dated, named, unless, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing or self.waiting + len(events) > self._most:
                 raise Full
@@ -124,13 +125,10 @@ class Intake:
                     self._write([request])
                 return
             log.error("events could not be taken: %s", type(error).__name__)
-            group[0].verdicts.set_exception(error)
+            _tell([(group[0].verdicts, error)])
             return
-        for request, found in zip(group, verdicts, strict=True):
-            if found is None:
-                request.verdicts.set_exception(Reused())
-            else:
-                request.verdicts.set_result(found)
+        told = (Reused() if found is None else found for found in verdicts)
+        _tell([(request.verdicts, one) for request, one in zip(group, told, strict=True)])
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
         longer = {(SOURCE, request.unless) for request in group if request.unless is not None}
@@ -181,6 +179,30 @@ class Intake:
             again = came or len(names) < len(events)
             ids = known(connection, (one.customer for one in events)) if again else {}
         return came, ids
+
+
+Outcome = tuple["asyncio.Future[list[Verdict]]", list[Verdict] | Exception]
+
+
+def _tell(outcomes: Sequence[Outcome]) -> None:
+    """Answer them. Each event loop is woken once for all who wait in it, because to wake it costs as much as to read an
+    event."""
+    loops: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for one in outcomes:
+        loops.setdefault(one[0].get_loop(), []).append(one)
+    for loop, mine in loops.items():
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_settle, mine)
+
+
+def _settle(outcomes: Sequence[Outcome]) -> None:
+    for future, outcome in outcomes:
+        if future.done():  # whoever asked has gone
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:
