@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Column, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Column, Connection, Select, and_, func, or_, select
 
+from engine.store.given import among, listed
 from engine.store.tables import customer, identity
 
 ANONYMOUS, EMAIL, PHONE = "anonymous:", "email:", "phone:"
@@ -81,10 +83,13 @@ def known(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 def own(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The row ids of the customers whose own external ids these are."""
-    rows = select(customer.c.external_id, customer.c.id).where(
-        customer.c.external_id.in_(bindparam("ids", expanding=True))
-    )
-    return dict(connection.execute(rows, {"ids": sorted(set(names))}).all())
+    dialect = connection.dialect.name
+    return dict(connection.execute(_own(dialect), {"names": listed(dialect, sorted(set(names)))}).all())
+
+
+@cache
+def _own(dialect: str) -> Select[str, int]:
+    return select(customer.c.external_id, customer.c.id).where(among(dialect, customer.c.external_id, "names"))
 
 
 def _identities(connection: Connection, names: list[str]) -> dict[str, int]:

@@ -98,11 +98,19 @@ def stop(connection: Connection, journey: str) -> int:
     return connection.execute(rows.values(state=STOPPED)).rowcount
 
 
+# Made once: they are asked for with each batch of events.
+_TIMES = select(mark.c.value).where(mark.c.name == PUBLISHED)
+_STATES = (
+    select(journey_version.c.state, func.count(), func.max(journey_version.c.id))
+    .group_by(journey_version.c.state)
+    .order_by("state")
+)
+
+
 def fingerprint(connection: Connection) -> tuple[object, ...]:
     """Changes whenever something is published or stopped."""
-    rows = select(journey_version.c.state, func.count(), func.max(journey_version.c.id))
-    states = connection.execute(rows.group_by(journey_version.c.state).order_by("state"))
-    count = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED)) or {}
+    count = connection.scalar(_TIMES) or {}
+    states = connection.execute(_STATES)
     return (count.get("times"), *(tuple(row) for row in states))
 
 
