@@ -10,24 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import Text, bindparam, select
 
 from engine.runtime.identity import known
 from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
+from engine.store.given import among, listed
 from engine.store.tables import event
 
 log = logging.getLogger("karibu.web")
 
 QUEUE = 20_000
 """Events that may wait."""
+
+PAUSE = 0.005
+"""Seconds between two commits while many come: a commit costs as much as fifty events, and meanwhile they gather."""
 
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
@@ -99,22 +105,32 @@ class Intake:
         return request.verdicts
 
     def _live(self) -> None:
+        many, ended = False, 0.0
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
                 if not self._queue:
                     return
-                group = [self._queue.popleft()]
-                size = len(group[0].events)
-                while self._queue and size + len(self._queue[0].events) <= BATCH:
-                    group.append(self._queue.popleft())
-                    size += len(group[-1].events)
+            if many and self.waiting < BATCH:
+                time.sleep(max(0.0, ended + PAUSE - time.monotonic()))
+            group = self._next()
             try:
                 self._write(group)
             finally:
                 with self._changed:
-                    self.waiting -= size
+                    self.waiting -= sum(len(request.events) for request in group)
+            many, ended = len(group) > 1, time.monotonic()
+
+    def _next(self) -> list[Request]:
+        """Who goes together; at least one waits."""
+        with self._changed:
+            group = [self._queue.popleft()]
+            size = len(group[0].events)
+            while self._queue and size + len(self._queue[0].events) <= BATCH:
+                group.append(self._queue.popleft())
+                size += len(group[-1].events)
+        return group
 
     def _write(self, group: Sequence[Request]) -> None:
         try:
@@ -157,10 +173,8 @@ class Intake:
             verdicts.append(found)
         if fresh:
             receipt = self.runtime.ingest(fresh)
-            programs = self.runtime.programs()
-            names = {programs[version].name for version in receipt.wakes if version in programs}
-            if names:
-                self._wake(*sorted(names))
+            if names := self.runtime.names(receipt.wakes):
+                self._wake(*names)
         return verdicts
 
     def _known(
@@ -168,17 +182,24 @@ class Intake:
     ) -> tuple[dict[tuple[str, str], _Known], dict[str, int]]:
         """What has come before with the source and key of these events, or with other ones; and, if one comes again,
         whose the events are."""
-        rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+        dialect = self.runtime.database.dialect
         names = {(one.source, one.key) for one in events}
         came: dict[tuple[str, str], _Known] = {}
         with self.runtime.database.read() as connection:
             for source in sorted({source for source, _ in names | others}):
                 keys = sorted(key for one, key in names | others if one == source)
-                found = connection.execute(rows.where(event.c.source == source, event.c.key.in_(keys)))
+                whose = {"source": source, "keys": listed(dialect, keys)}
+                found = connection.execute(_came(dialect), whose)
                 came |= {(source, key): _Known(*rest) for key, *rest in found}
             again = came or len(names) < len(events)
             ids = known(connection, (one.customer for one in events)) if again else {}
         return came, ids
+
+
+@cache
+def _came(dialect: str) -> Any:
+    rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+    return rows.where(event.c.source == bindparam("source", type_=Text), among(dialect, event.c.key, "keys"))
 
 
 Outcome = tuple["asyncio.Future[list[Verdict]]", list[Verdict] | Exception]
