@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import Column, Connection, Select, and_, func, or_, select
+from sqlalchemy import Column, Connection, Select, Text, and_, bindparam, func, select
 
 from engine.store.given import among, listed
 from engine.store.tables import customer, identity
@@ -95,9 +95,18 @@ def _own(dialect: str) -> Select[str, int]:
 def _identities(connection: Connection, names: list[str]) -> dict[str, int]:
     wanted = {identified(name): name for name in names}
     kinds = {kind: sorted(value for k, value in wanted if k == kind) for kind in {kind for kind, _ in wanted}}
-    mine = or_(*(and_(identity.c.kind == kind, identity.c.value.in_(values)) for kind, values in kinds.items()))
-    rows = connection.execute(select(identity.c.kind, identity.c.value, identity.c.customer_id).where(mine))
-    return {wanted[kind, value]: customer_id for kind, value, customer_id in rows}
+    dialect = connection.dialect.name
+    found: dict[str, int] = {}
+    for kind, values in sorted(kinds.items()):
+        rows = connection.execute(_led(dialect), {"kind": kind, "values": listed(dialect, values)})
+        found |= {wanted[kind, value]: customer_id for value, customer_id in rows}
+    return found
+
+
+@cache
+def _led(dialect: str) -> Select[str, int]:
+    mine = and_(identity.c.kind == bindparam("kind", type_=Text), among(dialect, identity.c.value, "values"))
+    return select(identity.c.value, identity.c.customer_id).where(mine)
 
 
 def _addresses(connection: Connection, prefix: str, column: Column[str], names: list[str]) -> dict[str, int]:
