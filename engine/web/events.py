@@ -57,6 +57,8 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     key = idempotency_key(request.headers.get("idempotency-key"))
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in LINE_TYPES:
         return await _Stream(request, intake, app, key).take()
+    if intake.full():
+        return _full()
     body = await bodies.whole(request, LARGEST_BODY)
     now = app.clock.now()
     try:
@@ -70,7 +72,7 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     try:
         verdicts = await _submit(intake, app, posted, None if key is None else f"{key}:{posted.count}")
     except Full:
-        return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
+        return _full()
     except Reused:
         return answer(409, {"error": REUSED})
     except Exception:
@@ -84,6 +86,10 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     if posted.warnings:
         said["warnings"] = [one.plain() for one in posted.warnings]
     return answer(counts.status(), said)
+
+
+def _full() -> Response:
+    return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
 
 
 def idempotency_key(header: str | None) -> str | None:

@@ -26,14 +26,13 @@ from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
 from engine.store.given import among, listed
 from engine.store.tables import event
+from engine.web.room import MOST, Room
 
 log = logging.getLogger("karibu.web")
 
-QUEUE = 20_000
-"""Events that may wait."""
-
-PAUSE = 0.005
-"""Seconds between two commits while many come: a commit costs as much as fifty events, and meanwhile they gather."""
+PAUSE = (0.005, 0.02)
+"""Seconds between two commits while many events come, at least and at most: a commit costs as much as fifty events,
+and meanwhile they gather."""
 
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
@@ -66,11 +65,11 @@ class Request:
 class Intake:
     """`wake` is told the journeys that have work, after each commit. Start it before the first request."""
 
-    def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = QUEUE) -> None:
+    def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = MOST) -> None:
         self.runtime = runtime
         self.waiting = 0
         self._wake = wake
-        self._most = most
+        self._room = Room(most)
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -78,6 +77,14 @@ class Intake:
 
     def start(self) -> None:
         self._thread.start()
+
+    def full(self) -> bool:
+        """Whether even a single event would be told to come again: then nobody need read what came."""
+        with self._changed:
+            return not self._takes(1)
+
+    def _takes(self, events: int) -> bool:
+        return not self._closing and self.waiting + events <= self._room.events
 
     def close(self, patience: float = 20.0) -> None:
         """Write what waits, and take no more."""
@@ -97,7 +104,7 @@ class Intake:
         """Their verdicts, in order, once they are durable; or Reused. Raises Full. Only in a running event loop."""
         request = Request(events, dated, named, unless, asyncio.get_running_loop().create_future())
         with self._changed:
-            if self._closing or self.waiting + len(events) > self._most:
+            if not self._takes(len(events)):
                 raise Full
             self.waiting += len(events)
             self._queue.append(request)
@@ -105,7 +112,7 @@ class Intake:
         return request.verdicts
 
     def _live(self) -> None:
-        many, ended = False, 0.0
+        many, begun, ended = False, 0.0, 0.0
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
@@ -113,24 +120,28 @@ class Intake:
                 if not self._queue:
                     return
             if many and self.waiting < BATCH:
-                time.sleep(max(0.0, ended + PAUSE - time.monotonic()))
-            group = self._next()
+                time.sleep(max(0.0, ended + _pause(ended - begun) - time.monotonic()))
+            begun = time.monotonic()
+            group, size, left = self._next()
             try:
                 self._write(group)
             finally:
+                ended = time.monotonic()
                 with self._changed:
-                    self.waiting -= sum(len(request.events) for request in group)
-            many, ended = len(group) > 1, time.monotonic()
+                    self.waiting -= size
+                    if left:
+                        self._room.wrote(size, ended - begun)
+            many = len(group) > 1
 
-    def _next(self) -> list[Request]:
-        """Who goes together; at least one waits."""
+    def _next(self) -> tuple[list[Request], int, bool]:
+        """Who goes together, how many events that is, and whether others had no place any more. At least one waits."""
         with self._changed:
             group = [self._queue.popleft()]
             size = len(group[0].events)
             while self._queue and size + len(self._queue[0].events) <= BATCH:
                 group.append(self._queue.popleft())
                 size += len(group[-1].events)
-        return group
+            return group, size, bool(self._queue)
 
     def _write(self, group: Sequence[Request]) -> None:
         try:
@@ -200,6 +211,12 @@ class Intake:
 def _came(dialect: str) -> Any:
     rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
     return rows.where(event.c.source == bindparam("source", type_=Text), among(dialect, event.c.key, "keys"))
+
+
+def _pause(took: float) -> float:
+    """As long as the last commit took: so half of the time is left to those who read what comes."""
+    least, most = PAUSE
+    return min(max(took, least), most)
 
 
 Outcome = tuple["asyncio.Future[list[Verdict]]", list[Verdict] | Exception]
