@@ -43,6 +43,10 @@ steps:
   - wait: 3d
 """
 SIZE = 100
+LINES = 256
+"""Connections that send single events as fast as they are answered. With few of them a group commit waits for those
+whom it has just answered, and what is measured is how quickly this machine lets one thread follow another."""
+
 WARM = 8
 """Seconds until what is loaded late, as Prefect, is there."""
 
@@ -195,8 +199,8 @@ def main() -> None:
     with service(journeys=False) as ours, yardstick() as theirs:
         turns = []
         for n in rounds:
-            mine = loaded(ours.port, f"single{n}", seconds=options.seconds, lines=64)
-            other = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=64)
+            mine = loaded(ours.port, f"single{n}", seconds=options.seconds, lines=LINES)
+            other = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=LINES)
             told("single", mine)
             told("only read and answered", other)
             turns.append((mine["events_per_second"], other["events_per_second"]))
