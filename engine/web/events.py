@@ -26,11 +26,14 @@ from engine.app import App
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.intake import Full, Intake, Reused, Verdict
-from engine.web.reading import Fault, Lines, Posted, Unreadable, read
+from engine.web.reading import MOST_EVENTS, Fault, Lines, Posted, Unreadable, read
 
 LARGEST_BODY = 2 * 1024 * 1024
 SMALL_BODY = 8 * 1024
 """Up to so many bytes a body is read at once; a larger one in a thread, so that nobody waits for it."""
+
+BYTES = 100
+"""Of an event in a body, about."""
 
 LARGEST_STREAM = 4 * 1024 * 1024 * 1024
 LINES = 10_000_000
@@ -62,11 +65,14 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     body = await bodies.whole(request, LARGEST_BODY)
     now = app.clock.now()
     try:
-        posted = (
-            read(body, app.door, now, key)
-            if len(body) <= SMALL_BODY
-            else await run_in_threadpool(read, body, app.door, now, key)
-        )
+        with intake.reading(max(1, min(MOST_EVENTS, len(body) // BYTES))):
+            posted = (
+                read(body, app.door, now, key)
+                if len(body) <= SMALL_BODY
+                else await run_in_threadpool(read, body, app.door, now, key)
+            )
+    except Full:
+        return _full()
     except Unreadable as why:
         return answer(400, {"error": str(why)})
     try:

@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -68,6 +68,7 @@ class Intake:
     def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = MOST) -> None:
         self.runtime = runtime
         self.waiting = 0
+        self._coming = 0
         self._wake = wake
         self._room = Room(most)
         self._queue: deque[Request] = deque()
@@ -79,12 +80,26 @@ class Intake:
         self._thread.start()
 
     def full(self) -> bool:
-        """Whether even a single event would be told to come again: then nobody need read what came."""
+        """Whether even a single event would be told to come again: then nobody need receive what is sent."""
         with self._changed:
             return not self._takes(1)
 
+    @contextmanager
+    def reading(self, events: int) -> Iterator[None]:
+        """Keeps room for about so many events, while a body that is here is made events of: who would find none then is
+        told at once. Not while a body is on its way: whoever sends slowly would keep everybody out. Raises Full."""
+        with self._changed:
+            if not self._takes(events):
+                raise Full
+            self._coming += events
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= events
+
     def _takes(self, events: int) -> bool:
-        return not self._closing and self.waiting + events <= self._room.events
+        return not self._closing and self.waiting + self._coming + events <= self._room.events
 
     def close(self, patience: float = 20.0) -> None:
         """Write what waits, and take no more."""

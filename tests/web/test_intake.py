@@ -14,7 +14,8 @@ from engine.runtime.clock import SystemClock
 from engine.runtime.ingest import Incoming
 from engine.settings import Settings
 from engine.store.database import Database
-from engine.web.intake import Intake
+from engine.web.intake import Full, Intake
+from engine.web.room import MOST
 from tests.scenarios.shop import FILES, PROJECT
 from tests.web.conftest import JOURNEYS
 
@@ -68,3 +69,19 @@ def test_askers_of_several_event_loops_are_answered_in_their_own(intake: Intake)
     for thread in threads:
         thread.join(60)
     assert found == {n: ["accepted"] * 5 for n in range(2)}
+
+
+def test_there_is_no_room_for_more_than_is_read_and_waits_together(intake: Intake) -> None:
+    async def asked() -> None:
+        with intake.reading(MOST - 1):
+            answer = intake.submit([one("a")])
+            assert intake.full()
+            with pytest.raises(Full):
+                intake.submit([one("b")])
+            with pytest.raises(Full), intake.reading(1):
+                pass
+        assert not intake.full()
+        intake.start()
+        assert await answer == ["accepted"]
+
+    asyncio.run(asked())
