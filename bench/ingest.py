@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,26 @@ steps:
   - wait: 3d
 """
 SIZE = 100
+LINES = 256
+"""Connections that send single events as fast as they are answered. With few of them a group commit waits for those
+whom it has just answered, and what is measured is how quickly this machine lets one thread follow another."""
+
+WARM = 8
+"""Seconds until what is loaded late, as Prefect, is there."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that answers. `root`: its project."""
+
+    port: int
+    pid: int
+    root: Path
 
 
 @contextmanager
-def service(journeys: bool) -> Iterator[int]:
-    """`karibu up` on a fresh project; its port."""
+def service(journeys: bool) -> Iterator[Server]:
+    """`karibu up` on a fresh project."""
     with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
         root, port = Path(folder), free()
         (root / "workflows").mkdir()
@@ -64,28 +80,28 @@ def service(journeys: bool) -> Iterator[int]:
         command = [sys.executable, "-m", "engine.cli"]
         if journeys:
             subprocess.run([*command, "publish"], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        with child([*command, "up"], port, root / "up.log", environment):
-            yield port
+        with child([*command, "up"], port, root / "up.log", environment) as server:
+            yield server
 
 
 @contextmanager
-def yardstick() -> Iterator[int]:
+def yardstick() -> Iterator[Server]:
     """The same server, whose handler reads the body and answers 202."""
     with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
         port = free()
         command = [sys.executable, "-m", "bench.ingest", "--yardstick", str(port)]
-        with child(command, port, Path(folder) / "log", {**os.environ, "PYTHONPATH": str(HERE)}):
-            yield port
+        with child(command, port, Path(folder) / "log", {**os.environ, "PYTHONPATH": str(HERE)}) as server:
+            yield server
 
 
 @contextmanager
-def child(command: list[str], port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
+def child(command: list[str], port: int, log: Path, environment: dict[str, str]) -> Iterator[Server]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=out, stderr=out)
     try:
         wait(lambda: answers(port), 120, log)
-        loaded(port, "warm", seconds=2)
-        yield
+        loaded(port, "warm", seconds=WARM)
+        yield Server(port, process.pid, log.parent)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -149,10 +165,11 @@ def serve(port: int) -> None:
     """The yardstick's own process."""
     web = FastAPI()
 
-    @web.post("/v1/events")
     async def events(request: Request) -> Response:
         await request.body()
         return Response(b'{"accepted":1,"duplicates":0}', 202, media_type="application/json")
+
+    web.add_route("/v1/events", events, methods=["POST"])  # of the kind that ours is
 
     @web.get("/healthz")
     async def health() -> Response:
@@ -182,19 +199,19 @@ def main() -> None:
     with service(journeys=False) as ours, yardstick() as theirs:
         turns = []
         for n in rounds:
-            mine = loaded(ours, f"single{n}", seconds=options.seconds, lines=64)
-            other = loaded(theirs, f"single{n}", seconds=options.seconds, lines=64)
+            mine = loaded(ours.port, f"single{n}", seconds=options.seconds, lines=LINES)
+            other = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=LINES)
             told("single", mine)
             told("only read and answered", other)
             turns.append((mine["events_per_second"], other["events_per_second"]))
     figures["single"] = statistics.median(mine for mine, _ in turns)
     figures["only_read"] = statistics.median(other for _, other in turns)
     with service(journeys=True) as ours:
-        paced = loaded(ours, "paced", seconds=options.seconds * 2, rate=options.rate, lines=64)
+        paced = loaded(ours.port, "paced", seconds=options.seconds * 2, rate=options.rate, lines=64)
         told(f"single, {options.rate:g}/s, moving", paced)
         batched, inserted = [], []
         for n in rounds:
-            found = loaded(ours, f"batch{n}", seconds=options.seconds, size=SIZE, lines=16)
+            found = loaded(ours.port, f"batch{n}", seconds=options.seconds, size=SIZE, lines=16)
             told("batches of 100, entering", found)
             batched.append(found["events_per_second"])
             inserted.append(bare(200))

@@ -59,7 +59,7 @@ class Line(asyncio.Protocol):
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
         if len(rest) >= length:
             self.buffer = b""
-            self.load.answered(self, int(head[9:12]), time.perf_counter() - self.began)
+            self.load.answered(self, int(head[9:12]), time.perf_counter() - self.began, head)
 
 
 class Load:
@@ -74,7 +74,7 @@ class Load:
         self.sent = self.in_flight = 0
         self.last = 0.0
 
-    def answered(self, line: Line, status: int, took: float) -> None:
+    def answered(self, line: Line, status: int, took: float, head: bytes) -> None:
         self.statuses[status] += 1
         self.took.append(took)
         self.in_flight -= 1
@@ -91,11 +91,15 @@ class Load:
         self.sent += 1
         self.in_flight += 1
 
-    async def run(self) -> dict[str, object]:
+    async def connect(self) -> None:
+        """Open every line."""
         loop = asyncio.get_running_loop()
         for _ in range(self.count):
             _, line = await loop.create_connection(lambda: Line(self), "127.0.0.1", self.port)
             self.free.append(line)
+
+    async def run(self) -> dict[str, object]:
+        await self.connect()
         begun = time.perf_counter()
         self.until = begun + self.seconds
         if self.rate is None:

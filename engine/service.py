@@ -26,6 +26,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import func, select
 
 from engine.app import App
+from engine.loaded import Loaded
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
 from engine.runtime import kept, keys, versions
@@ -111,6 +112,7 @@ class Service:
         self._failed: dict[str, str] = {}
         self._ticked = time.monotonic()
         self._published: tuple[object, ...] | None = None  # what came between reading the files and now is found out
+        self._loaded = Loaded()
         self._prefect: PrefectServer | None = None
         self._sole = app.database.dialect == "sqlite"  # one engine: what is claimed was claimed by its dead predecessor
 
@@ -151,6 +153,7 @@ class Service:
             self._failed = self.runtime.tick().failed
             self._ticked = time.monotonic()
             self.runs.wake()
+            self._loaded.settle()
         except Exception as error:  # the next tick tries again
             log.error("a look at the clock failed: %s", type(error).__name__)
 

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Column, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Column, Connection, Select, Text, and_, bindparam, func, select
 
+from engine.store.given import among, listed
 from engine.store.tables import customer, identity
 
 ANONYMOUS, EMAIL, PHONE = "anonymous:", "email:", "phone:"
@@ -86,18 +88,30 @@ def known(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 def own(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The row ids of the customers whose own external ids these are."""
-    rows = select(customer.c.external_id, customer.c.id).where(
-        customer.c.external_id.in_(bindparam("ids", expanding=True))
-    )
-    return dict(connection.execute(rows, {"ids": sorted(set(names))}).all())
+    dialect = connection.dialect.name
+    return dict(connection.execute(_own(dialect), {"names": listed(dialect, sorted(set(names)))}).all())
+
+
+@cache
+def _own(dialect: str) -> Select[str, int]:
+    return select(customer.c.external_id, customer.c.id).where(among(dialect, customer.c.external_id, "names"))
 
 
 def _identities(connection: Connection, names: list[str]) -> dict[str, int]:
     wanted = {identified(name): name for name in names}
     kinds = {kind: sorted(value for k, value in wanted if k == kind) for kind in {kind for kind, _ in wanted}}
-    mine = or_(*(and_(identity.c.kind == kind, identity.c.value.in_(values)) for kind, values in kinds.items()))
-    rows = connection.execute(select(identity.c.kind, identity.c.value, identity.c.customer_id).where(mine))
-    return {wanted[kind, value]: customer_id for kind, value, customer_id in rows}
+    dialect = connection.dialect.name
+    found: dict[str, int] = {}
+    for kind, values in sorted(kinds.items()):
+        rows = connection.execute(_led(dialect), {"kind": kind, "values": listed(dialect, values)})
+        found |= {wanted[kind, value]: customer_id for value, customer_id in rows}
+    return found
+
+
+@cache
+def _led(dialect: str) -> Select[str, int]:
+    mine = and_(identity.c.kind == bindparam("kind", type_=Text), among(dialect, identity.c.value, "values"))
+    return select(identity.c.value, identity.c.customer_id).where(mine)
 
 
 def _addresses(connection: Connection, prefix: str, column: Column[str], names: list[str]) -> dict[str, int]:

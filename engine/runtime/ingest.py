@@ -16,19 +16,22 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text, and_, bindparam, case, literal, select
+import orjson
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, literal, select, true
 
 from engine.cohort.program import Program
 from engine.language.values import LARGEST_MONEY
 from engine.runtime import matching
 from engine.runtime.profile import Profile, Writer
 from engine.store.failures import deadlocked
+from engine.store.given import among, given, listed, packed
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
-from engine.store.types import id_type
+from engine.store.types import Instant, id_type, json_type, micros
 
 log = logging.getLogger("karibu.ingest")
 
@@ -91,7 +94,9 @@ def ingest(
     writer = Writer(connection, now)
     first = _first((one.customer, min(one.occurred_at, now)) for one in batch)
     ids = writer.customers(first, first)
-    in_flight = lock_live(connection, ids.values()) if live else set()
+    names = {one.name for one in batch}
+    programs = [one for one in programs if live and matching.concerns(one, names, inside=True)]
+    in_flight = lock_live(connection, ids.values()) if programs else set()
     writer.began(_first((ids[name], at) for name, at in first.items()))
     for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
@@ -104,7 +109,7 @@ def ingest(
         if fresh:
             _count(connection, fresh, worth)
             _touch(connection, fresh)
-        if fresh and live:
+        if fresh and programs:
             _match(connection, programs, fresh, in_flight, now, receipt)
     return receipt
 
@@ -150,13 +155,18 @@ def lock_live(connection: Connection, customers: Iterable[int]) -> set[int]:
 
 
 def _lock_enrolments(connection: Connection, customers: Sequence[int]) -> set[int]:
-    rows = (
-        select(enrolment.c.id, enrolment.c.version_id)
-        .where(enrolment.c.customer_id.in_(bindparam("ids", expanding=True)), IN_JOURNEY)
+    dialect = connection.dialect.name
+    return {version for _, version in connection.execute(_live(dialect), {"ids": listed(dialect, customers)})}
+
+
+@cache
+def _live(dialect: str) -> Any:
+    rows = select(enrolment.c.id, enrolment.c.version_id)
+    return (
+        rows.where(among(dialect, enrolment.c.customer_id, "ids"), IN_JOURNEY)
         .order_by(enrolment.c.id)
         .with_for_update()
     )
-    return {version for _, version in connection.execute(rows, {"ids": customers})}
 
 
 @dataclass(frozen=True)
@@ -167,20 +177,21 @@ class _Fresh:
 
 
 def _insert(connection: Connection, chunk: Sequence[Incoming], ids: Mapping[str, int], now: datetime) -> list[_Fresh]:
+    at = micros(now)
     rows = [
-        {
-            "source": incoming.source,
-            "key": incoming.key,
-            "customer_id": ids[incoming.customer],
-            "name": incoming.name,
-            "occurred_at": incoming.occurred_at,
-            "received_at": now,
-            "properties": dict(incoming.properties),
-        }
+        (
+            incoming.source,
+            incoming.key,
+            ids[incoming.customer],
+            incoming.name,
+            micros(incoming.occurred_at),
+            at,
+            orjson.dumps(dict(incoming.properties)).decode(),
+        )
         for incoming in chunk
     ]
-    statement = insert_ignore(connection, event).returning(event.c.id, event.c.source, event.c.key)
-    new = {(source, key): event_id for event_id, source, key in connection.execute(statement, rows)}
+    found = connection.execute(_events(connection.dialect.name), packed(rows))
+    new = {(source, key): event_id for event_id, source, key in found}
     fresh = []
     for incoming in chunk:  # a key twice in one chunk is one event
         event_id = new.pop((incoming.source, incoming.key), None)
@@ -189,24 +200,46 @@ def _insert(connection: Connection, chunk: Sequence[Incoming], ids: Mapping[str,
     return sorted(fresh, key=lambda one: one.event_id)
 
 
+@cache
+def _events(dialect: str) -> Any:
+    """Keeps events, unless they are there; gives those that were not."""
+    rows = given(
+        dialect,
+        source=Text(),
+        key=Text(),
+        customer_id=id_type(),
+        name=Text(),
+        occurred_at=Instant(),
+        received_at=Instant(),
+        properties=json_type(),
+    )
+    add = insert_ignore(dialect, event).from_select([*rows.c.keys()], select(rows).where(true()))
+    return add.returning(event.c.id, event.c.source, event.c.key)
+
+
 def _count(connection: Connection, fresh: Sequence[_Fresh], worth: Mapping[str, str]) -> None:
-    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    rows: dict[tuple[int, str], tuple[int, str, int, int, int, int]] = {}
     for one in fresh:
-        at, name = one.incoming.occurred_at, one.incoming.name
+        at, name = micros(one.incoming.occurred_at), one.incoming.name
         amount = one.incoming.properties.get(worth.get(name, ""))
-        counts = isinstance(amount, int) and not isinstance(amount, bool) and abs(amount) <= LARGEST_MONEY
-        total = amount if counts else 0  # what is no amount was kept as it was sent
-        key = (one.customer_id, name)
-        rows[key] = {
-            "customer_id": one.customer_id,
-            "name": name,
-            "count": 1,
-            "total": total,
-            "first_at": at,
-            "last_at": at,
-        }
-    add = tally_of(insert_into(connection, tally))
-    connection.execute(add, [rows[key] for key in sorted(rows)])
+        if not isinstance(amount, int) or isinstance(amount, bool) or abs(amount) > LARGEST_MONEY:
+            amount = 0  # what is no amount was kept as it was sent
+        rows[one.customer_id, name] = (one.customer_id, name, 1, amount, at, at)
+    connection.execute(_tallies(connection.dialect.name), packed(rows[key] for key in sorted(rows)))
+
+
+@cache
+def _tallies(dialect: str) -> Any:
+    rows = given(
+        dialect,
+        customer_id=id_type(),
+        name=Text(),
+        count=Integer(),
+        total=id_type(),
+        first_at=Instant(),
+        last_at=Instant(),
+    )
+    return tally_of(insert_into(dialect, tally).from_select([*rows.c.keys()], select(rows).where(true())))
 
 
 def tally_of(add: Any) -> Any:
@@ -225,7 +258,12 @@ def tally_of(add: Any) -> Any:
 
 def _touch(connection: Connection, fresh: Sequence[_Fresh]) -> None:
     ids = sorted({one.customer_id for one in fresh})
-    connection.execute(insert_touched(connection), [{"customer_id": id} for id in ids])
+    connection.execute(_touches(connection.dialect.name), packed((id,) for id in ids))
+
+
+@cache
+def _touches(dialect: str) -> Any:
+    return insert_touched(dialect, select(given(dialect, customer_id=id_type())).where(true()))
 
 
 def _match(

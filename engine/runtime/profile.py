@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Integer, Select, Text, and_, bindparam, delete, or_, select, true, update
 
 from engine.cohort.arms import bucket_of
 from engine.cohort.facts import CREATED, Facts
 from engine.runtime.identity import known
+from engine.store.given import among, given, listed, packed
 from engine.store.local_time import ensure_zones
 from engine.store.scratch import insert_ignore, insert_into, insert_touched
 from engine.store.tables import consent, customer, customer_tag
+from engine.store.types import Instant, json_type, micros
 
 COLUMNS = frozenset(
     {
@@ -79,17 +82,12 @@ class Writer:
         found = known(self.connection, wanted)
         missing = [external_id for external_id in wanted if external_id not in found]
         if missing:
+            now, since = micros(self.now), created or {}
             rows = [
-                {
-                    "external_id": external_id,
-                    "attributes": {},
-                    "bucket": bucket_of(external_id),
-                    "created_at": (created or {}).get(external_id, self.now),
-                    "updated_at": self.now,
-                }
+                (external_id, bucket_of(external_id), micros(since.get(external_id, self.now)), now, "{}")
                 for external_id in missing
             ]
-            self.connection.execute(insert_ignore(self.connection, customer), rows)
+            self.connection.execute(_strangers(self.connection.dialect.name), packed(rows))
             found |= known(self.connection, missing)
         return found
 
@@ -125,10 +123,9 @@ class Writer:
 
     def began(self, first: Mapping[int, datetime]) -> None:
         """Somebody has been a customer since their first event, if nobody has said since when."""
-        late = select(customer.c.id, customer.c.created_at, customer.c.said_at).where(
-            customer.c.id.in_(bindparam("ids", expanding=True)), customer.c.created_at > min(first.values())
-        )
-        for row in self.connection.execute(late.order_by(customer.c.id), {"ids": sorted(first)}).all():
+        dialect = self.connection.dialect.name
+        whose = {"ids": listed(dialect, sorted(first)), "first": min(first.values())}
+        for row in self.connection.execute(_late(dialect), whose).all():
             if first[row.id] < row.created_at and CREATED not in (row.said_at or {}):
                 lower = update(customer).where(customer.c.id == row.id, customer.c.created_at > first[row.id])
                 self.connection.execute(lower.values(created_at=first[row.id]))
@@ -169,6 +166,28 @@ class Writer:
             if profile.untags:
                 gone = customer_tag.c.tag.in_(profile.untags)
                 self.connection.execute(delete(customer_tag).where(customer_tag.c.customer_id == row_id, gone))
+
+
+@cache
+def _strangers(dialect: str) -> Any:
+    """Makes customers, unless they are there."""
+    rows = given(
+        dialect,
+        external_id=Text(),
+        bucket=Integer(),
+        created_at=Instant(),
+        updated_at=Instant(),
+        attributes=json_type(),
+    )
+    return insert_ignore(dialect, customer).from_select([*rows.c.keys()], select(rows).where(true()))
+
+
+@cache
+def _late(dialect: str) -> Select[int, datetime, Any]:
+    """Those who came later than a moment."""
+    late = select(customer.c.id, customer.c.created_at, customer.c.said_at)
+    since = customer.c.created_at > bindparam("first", type_=Instant())
+    return late.where(among(dialect, customer.c.id, "ids"), since).order_by(customer.c.id)
 
 
 def known_facts(connection: Connection, ids: Iterable[int]) -> dict[int, Facts]:

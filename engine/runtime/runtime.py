@@ -88,6 +88,10 @@ class Runtime:
                 self._seen = seen
         return self._programs
 
+    def names(self, versions: Iterable[int]) -> list[str]:
+        """The journeys of these versions, as last read."""
+        return sorted({program.name for one in versions if (program := self._programs.get(one)) is not None})
+
     def _program(self, version_id: int) -> Program | None:
         """A version as last read: `work` looks whether one was published or stopped, and a move asks the database
         again."""

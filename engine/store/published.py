@@ -11,11 +11,12 @@ from engine.store.scratch import insert_into
 from engine.store.tables import mark
 
 PUBLISHED = "published"
+_TIMES = select(mark.c.value).where(mark.c.name == PUBLISHED)  # made once: it is asked for with each batch of events
 
 
 def times(connection: Connection) -> int:
     """How often something was published until now."""
-    value = connection.scalar(select(mark.c.value).where(mark.c.name == PUBLISHED))
+    value = connection.scalar(_TIMES)
     return 0 if value is None else int(value["times"])
 
 

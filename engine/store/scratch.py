@@ -16,21 +16,23 @@ COUNTED = {"preserve_rowcount": True}
 """SQLAlchemy forgets how many rows an INSERT wrote unless it is asked."""
 
 
-def insert_into(connection: Connection, table: Table) -> Any:
-    """The insert of the connection's own dialect, which knows ON CONFLICT. (On SQLite a SELECT in it needs a WHERE.)"""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+def insert_into(where: Connection | str, table: Table) -> Any:
+    """The insert of a connection's dialect, or of the one of this name, which knows ON CONFLICT. (On SQLite a SELECT in
+    it needs a WHERE.)"""
+    dialect = where if isinstance(where, str) else where.dialect.name
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
-def insert_ignore(connection: Connection, table: Table) -> Any:
+def insert_ignore(where: Connection | str, table: Table) -> Any:
     """An insert that skips rows a unique key already has."""
-    return insert_into(connection, table).on_conflict_do_nothing()
+    return insert_into(where, table).on_conflict_do_nothing()
 
 
-def insert_touched(connection: Connection, who: Any = None) -> Any:
+def insert_touched(where: Connection | str, who: Any = None) -> Any:
     """An insert into `touched`, in order of the ids (`who`: a SELECT of them). It writes over a row that is there: left
     alone, PostgreSQL would let a look at the segments take that row without seeing what this transaction is about to
     commit, and the touch would be lost."""
-    add = insert_into(connection, touched)
+    add = insert_into(where, touched)
     if who is not None:
         add = add.from_select(["customer_id"], who)
     return add.on_conflict_do_update(index_elements=["customer_id"], set_={"customer_id": add.excluded.customer_id})

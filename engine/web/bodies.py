@@ -65,11 +65,9 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
 
 
 async def whole(request: Request, most: int) -> bytes:
-    """The unpacked body, at most `most` bytes of it."""
-    body = bytearray()
-    async for piece in pieces(request, most):
-        body += piece
-    return bytes(body)
+    """The unpacked body, at most `most` bytes of it. Raises HTTPException as `pieces` does."""
+    found = [piece async for piece in pieces(request, most)]
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def _too_large(most: int) -> HTTPException:

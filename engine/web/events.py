@@ -26,11 +26,14 @@ from engine.app import App
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.intake import Full, Intake, Reused, Verdict
-from engine.web.reading import Fault, Lines, Posted, Unreadable, read
+from engine.web.reading import MOST_EVENTS, Fault, Lines, Posted, Unreadable, read
 
 LARGEST_BODY = 2 * 1024 * 1024
 SMALL_BODY = 8 * 1024
 """Up to so many bytes a body is read at once; a larger one in a thread, so that nobody waits for it."""
+
+BYTES = 100
+"""Of an event in a body, about."""
 
 LARGEST_STREAM = 4 * 1024 * 1024 * 1024
 LINES = 10_000_000
@@ -57,20 +60,25 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     key = idempotency_key(request.headers.get("idempotency-key"))
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in LINE_TYPES:
         return await _Stream(request, intake, app, key).take()
+    if intake.full():
+        return _full()
     body = await bodies.whole(request, LARGEST_BODY)
     now = app.clock.now()
     try:
-        posted = (
-            read(body, app.door, now, key)
-            if len(body) <= SMALL_BODY
-            else await run_in_threadpool(read, body, app.door, now, key)
-        )
+        with intake.reading(max(1, min(MOST_EVENTS, len(body) // BYTES))):
+            posted = (
+                read(body, app.door, now, key)
+                if len(body) <= SMALL_BODY
+                else await run_in_threadpool(read, body, app.door, now, key)
+            )
+    except Full:
+        return _full()
     except Unreadable as why:
         return answer(400, {"error": str(why)})
     try:
         verdicts = await _submit(intake, app, posted, None if key is None else f"{key}:{posted.count}")
     except Full:
-        return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
+        return _full()
     except Reused:
         return answer(409, {"error": REUSED})
     except Exception:
@@ -84,6 +92,10 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     if posted.warnings:
         said["warnings"] = [one.plain() for one in posted.warnings]
     return answer(counts.status(), said)
+
+
+def _full() -> Response:
+    return answer(429, {"error": f"{FULL}; nothing of this request was taken, send it again"}, {"Retry-After": "2"})
 
 
 def idempotency_key(header: str | None) -> str | None:
@@ -106,7 +118,7 @@ async def _submit(intake: Intake, app: App, posted: Posted, unless: str | None =
     dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
     named = frozenset(place for place in places if posted.events[place][0] in posted.named)
     events = [incoming for _, incoming in posted.events]
-    found = await asyncio.wrap_future(intake.submit(events, dated, named, unless))
+    found = await intake.submit(events, dated, named, unless)
     # An event that this request's own key names has come with this request before: the answer is the same again.
     return ["accepted" if place in named else verdict for place, verdict in enumerate(found)]
 

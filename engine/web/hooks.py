@@ -10,7 +10,6 @@ The signature is looked at before anything else, on the body as it came.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -124,7 +123,7 @@ async def take(site: Site, app: App, name: str, source: Source, said: Said) -> T
         for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
             part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
             dated = frozenset(place - start for place in heard.dated if start <= place < start + len(part))
-            found = await asyncio.wrap_future(site.intake.submit(part, dated))
+            found = await site.intake.submit(part, dated)
             verdicts += found
         left = list(heard.kept)
         for place, verdict in enumerate(verdicts):

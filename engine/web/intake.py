@@ -7,26 +7,32 @@ come again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import Text, bindparam, select
 
 from engine.runtime.identity import known
 from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
+from engine.store.given import among, listed
 from engine.store.tables import event
+from engine.web.room import MOST, Room
 
 log = logging.getLogger("karibu.web")
 
-QUEUE = 20_000
-"""Events that may wait."""
+PAUSE = (0.005, 0.02)
+"""Seconds between two commits while many events come, at least and at most: a commit costs as much as fifty events,
+and meanwhile they gather."""
 
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
@@ -51,19 +57,20 @@ class Request:
 
     events: Sequence[Incoming]
     dated: frozenset[int]
-    named: frozenset[int] = frozenset()
-    unless: str | None = None
-    verdicts: Future[list[Verdict]] = field(default_factory=Future)
+    named: frozenset[int]
+    unless: str | None
+    verdicts: asyncio.Future[list[Verdict]]
 
 
 class Intake:
     """`wake` is told the journeys that have work, after each commit. Start it before the first request."""
 
-    def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = QUEUE) -> None:
+    def __init__(self, runtime: Runtime, wake: Callable[..., None], most: int = MOST) -> None:
         self.runtime = runtime
         self.waiting = 0
+        self._coming = 0
         self._wake = wake
-        self._most = most
+        self._room = Room(most)
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -71,6 +78,28 @@ class Intake:
 
     def start(self) -> None:
         self._thread.start()
+
+    def full(self) -> bool:
+        """Whether even a single event would be told to come again: then nobody need receive what is sent."""
+        with self._changed:
+            return not self._takes(1)
+
+    @contextmanager
+    def reading(self, events: int) -> Iterator[None]:
+        """Keeps room for about so many events, while a body that is here is made events of: who would find none then is
+        told at once. Not while a body is on its way: whoever sends slowly would keep everybody out. Raises Full."""
+        with self._changed:
+            if not self._takes(events):
+                raise Full
+            self._coming += events
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= events
+
+    def _takes(self, events: int) -> bool:
+        return not self._closing and self.waiting + self._coming + events <= self._room.events
 
     def close(self, patience: float = 20.0) -> None:
         """Write what waits, and take no more."""
@@ -86,11 +115,11 @@ class Intake:
         dated: frozenset[int] = frozenset(),
         named: frozenset[int] = frozenset(),
         unless: str | None = None,
-    ) -> Future[list[Verdict]]:
-        """Their verdicts, in order, once they are durable; or Reused. Raises Full."""
-        request = Request(events, dated, named, unless)
+    ) -> asyncio.Future[list[Verdict]]:
+        """Their verdicts, in order, once they are durable; or Reused. Raises Full. Only in a running event loop."""
+        request = Request(events, dated, named, unless, asyncio.get_running_loop().create_future())
         with self._changed:
-            if self._closing or self.waiting + len(events) > self._most:
+            if not self._takes(len(events)):
                 raise Full
             self.waiting += len(events)
             self._queue.append(request)
@@ -98,22 +127,36 @@ class Intake:
         return request.verdicts
 
     def _live(self) -> None:
+        many, begun, ended = False, 0.0, 0.0
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
                 if not self._queue:
                     return
-                group = [self._queue.popleft()]
-                size = len(group[0].events)
-                while self._queue and size + len(self._queue[0].events) <= BATCH:
-                    group.append(self._queue.popleft())
-                    size += len(group[-1].events)
+            if many and self.waiting < BATCH:
+                time.sleep(max(0.0, ended + _pause(ended - begun) - time.monotonic()))
+            begun = time.monotonic()
+            group, size, left = self._next()
             try:
                 self._write(group)
             finally:
+                ended = time.monotonic()
                 with self._changed:
                     self.waiting -= size
+                    if left:
+                        self._room.wrote(size, ended - begun)
+            many = len(group) > 1
+
+    def _next(self) -> tuple[list[Request], int, bool]:
+        """Who goes together, how many events that is, and whether others had no place any more. At least one waits."""
+        with self._changed:
+            group = [self._queue.popleft()]
+            size = len(group[0].events)
+            while self._queue and size + len(self._queue[0].events) <= BATCH:
+                group.append(self._queue.popleft())
+                size += len(group[-1].events)
+            return group, size, bool(self._queue)
 
     def _write(self, group: Sequence[Request]) -> None:
         try:
@@ -124,13 +167,10 @@ class Intake:
                     self._write([request])
                 return
             log.error("events could not be taken: %s", type(error).__name__)
-            group[0].verdicts.set_exception(error)
+            _tell([(group[0].verdicts, error)])
             return
-        for request, found in zip(group, verdicts, strict=True):
-            if found is None:
-                request.verdicts.set_exception(Reused())
-            else:
-                request.verdicts.set_result(found)
+        told = (Reused() if found is None else found for found in verdicts)
+        _tell([(request.verdicts, one) for request, one in zip(group, told, strict=True)])
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
         longer = {(SOURCE, request.unless) for request in group if request.unless is not None}
@@ -159,10 +199,8 @@ class Intake:
             verdicts.append(found)
         if fresh:
             receipt = self.runtime.ingest(fresh)
-            programs = self.runtime.programs()
-            names = {programs[version].name for version in receipt.wakes if version in programs}
-            if names:
-                self._wake(*sorted(names))
+            if names := self.runtime.names(receipt.wakes):
+                self._wake(*names)
         return verdicts
 
     def _known(
@@ -170,17 +208,54 @@ class Intake:
     ) -> tuple[dict[tuple[str, str], _Known], dict[str, int]]:
         """What has come before with the source and key of these events, or with other ones; and, if one comes again,
         whose the events are."""
-        rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+        dialect = self.runtime.database.dialect
         names = {(one.source, one.key) for one in events}
         came: dict[tuple[str, str], _Known] = {}
         with self.runtime.database.read() as connection:
             for source in sorted({source for source, _ in names | others}):
                 keys = sorted(key for one, key in names | others if one == source)
-                found = connection.execute(rows.where(event.c.source == source, event.c.key.in_(keys)))
+                whose = {"source": source, "keys": listed(dialect, keys)}
+                found = connection.execute(_came(dialect), whose)
                 came |= {(source, key): _Known(*rest) for key, *rest in found}
             again = came or len(names) < len(events)
             ids = known(connection, (one.customer for one in events)) if again else {}
         return came, ids
+
+
+@cache
+def _came(dialect: str) -> Any:
+    rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+    return rows.where(event.c.source == bindparam("source", type_=Text), among(dialect, event.c.key, "keys"))
+
+
+def _pause(took: float) -> float:
+    """As long as the last commit took: so half of the time is left to those who read what comes."""
+    least, most = PAUSE
+    return min(max(took, least), most)
+
+
+Outcome = tuple["asyncio.Future[list[Verdict]]", list[Verdict] | Exception]
+
+
+def _tell(outcomes: Sequence[Outcome]) -> None:
+    """Answer them. Each event loop is woken once for all who wait in it, because to wake it costs as much as to read an
+    event."""
+    loops: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for one in outcomes:
+        loops.setdefault(one[0].get_loop(), []).append(one)
+    for loop, mine in loops.items():
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_settle, mine)
+
+
+def _settle(outcomes: Sequence[Outcome]) -> None:
+    for future, outcome in outcomes:
+        if future.done():  # whoever asked has gone
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from engine.store.database import Database
 from tests.engine import following
 from tests.engine.following import MOMENTS, FileClock, Outcome, has_done, start, undisturbed
-from tests.web.conftest import eventually
+from tests.patience import eventually
 
 SEED = 20261125
 KILLS = 6
@@ -67,7 +67,7 @@ def test_killed_at_any_progress_and_started_again_it_ends_where_an_undisturbed_o
                 return has_done(root, "one", n) or bool(at and progress(database) >= at[0])
 
             while not has_done(root, "one", n):
-                eventually(done_or_far_enough, PATIENCE)
+                eventually(done_or_far_enough)
                 if at and progress(database) >= at[0]:
                     at.pop(0)
                     engine.send_signal(signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_four_engines_that_do_everything_twice_do_it_once(sqlite_url: str, postg
                     assert engine.poll() is None, (root / f"{name}.log").read_text()[-2000:]
                 return all(has_done(root, name, n) for name in names)
 
-            eventually(all_done, PATIENCE)
+            eventually(all_done)
         clock.set(MOMENTS[-1] + timedelta(days=1))
         assert [engine.wait(60) for engine in engines.values()] == [0] * 4
     finally:

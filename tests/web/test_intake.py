@@ -1,0 +1,87 @@
+"""Group commit: who waits is answered, whatever became of the others in their group."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.app import App
+from engine.runtime.clock import SystemClock
+from engine.runtime.ingest import Incoming
+from engine.settings import Settings
+from engine.store.database import Database
+from engine.web.intake import Full, Intake
+from engine.web.room import MOST
+from tests.scenarios.shop import FILES, PROJECT
+from tests.web.conftest import JOURNEYS
+
+
+@pytest.fixture
+def intake(project: Callable[..., Path], database: Database) -> Iterator[Intake]:
+    """One that writes when it is started."""
+    root = project({"workflows/project.yaml": PROJECT, **FILES, **JOURNEYS})
+    app = App(Settings.of(root, home=root / ".karibu"), SystemClock())
+    app.__dict__["database"] = database
+    made = Intake(app.runtime, lambda *names: None)
+    yield made
+    made.close()
+
+
+def one(key: str, name: str = "visit") -> Incoming:
+    return Incoming("amina", name, key, SystemClock().now())
+
+
+def test_who_has_gone_costs_nobody_else_their_answer(intake: Intake) -> None:
+    async def asked() -> list[str]:
+        gone, here = intake.submit([one("a")]), intake.submit([one("b")])
+        gone.cancel()
+        intake.start()
+        return [*await here]
+
+    ended = asyncio.new_event_loop()
+    ended.run_until_complete(_submit(intake))
+    ended.close()
+    assert asyncio.run(asked()) == ["accepted"]
+
+
+async def _submit(intake: Intake) -> None:
+    intake.submit([one("of a loop that has ended")])
+
+
+def test_askers_of_several_event_loops_are_answered_in_their_own(intake: Intake) -> None:
+    found: dict[int, list[str]] = {}
+    barrier = threading.Barrier(3)
+
+    async def asked(n: int) -> None:
+        answers = [intake.submit([one(f"{n}-{k}")]) for k in range(5)]
+        barrier.wait(60)
+        found[n] = [verdict for answer in answers for verdict in await answer]
+
+    threads = [threading.Thread(target=asyncio.run, args=(asked(n),)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(60)
+    intake.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == {n: ["accepted"] * 5 for n in range(2)}
+
+
+def test_there_is_no_room_for_more_than_is_read_and_waits_together(intake: Intake) -> None:
+    async def asked() -> None:
+        with intake.reading(MOST - 1):
+            answer = intake.submit([one("a")])
+            assert intake.full()
+            with pytest.raises(Full):
+                intake.submit([one("b")])
+            with pytest.raises(Full), intake.reading(1):
+                pass
+        assert not intake.full()
+        intake.start()
+        assert await answer == ["accepted"]
+
+    asyncio.run(asked())
