@@ -19,7 +19,6 @@ from tests.patience import eventually
 
 SEED = 20261125
 KILLS = 6
-PATIENCE = 180
 
 Fresh = Callable[[], str]
 
