@@ -67,7 +67,7 @@ def import_(
     orders.csv (.ndjson of other kinds), which can be mended and imported."""
     with opened(ctx, root) as app:
         from engine.cli.journeys import engine_of
-        from engine.imports import Changed, Import, Kind, NoColumn, NoKind, Unreadable
+        from engine.imports import Changed, Import, Kind, NoColumn, NoKind, Outdated, Unreadable
         from engine.runtime.runtime import Runtime
         from engine.store import zones
 
@@ -92,6 +92,11 @@ def import_(
                 result = work.run(file, tell)
         except Unreadable as unreadable:
             raise Told(str(unreadable)) from None
+        except Outdated:
+            raise Told(
+                "the project was published meanwhile, and its segments may be others now",
+                "import the file again: it goes on where it was",
+            ) from None
         except NoColumn as no_column:
             raise Told(f"{file}: {no_column}") from None
         except Changed as changed:

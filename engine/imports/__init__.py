@@ -12,10 +12,11 @@ rejects.py   the rows that were not taken
 taking.py    the import itself
 """
 
+from engine.imports.batches import Outdated
 from engine.imports.faults import NoColumn
 from engine.imports.progress import Changed
 from engine.imports.reading import Unreadable
 from engine.imports.rows import Kind, Layout, NoKind
 from engine.imports.taking import Import, Result
 
-__all__ = ["Changed", "Import", "Kind", "Layout", "NoColumn", "NoKind", "Result", "Unreadable"]
+__all__ = ["Changed", "Import", "Kind", "Layout", "NoColumn", "NoKind", "Outdated", "Result", "Unreadable"]

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
-from sqlalchemy.exc import OperationalError
 
 from engine.cohort.program import Program
 from engine.imports import bulk, history
@@ -23,19 +22,20 @@ from engine.runtime import tick
 from engine.runtime.advance import Pace
 from engine.runtime.runtime import Runtime
 from engine.segments import membership
-from engine.store.failures import deadlocked
+from engine.store import published
 from engine.store.merges import looks_stay
 from engine.store.tables import segment_state
 from triggers.segment import SegmentTrigger
-
-ATTEMPTS = 5
-"""Of a batch that PostgreSQL breaks off because it and another transaction wait for each other."""
 
 AWAY = 0.03
 """Seconds off SQLite's writer after a batch while somebody else writes: one who waits for it looks every 25 ms."""
 
 Mark = Callable[[Connection, int], None]
 """Writes in the batch's own transaction how far the import has come. It is told how many of the batch were new."""
+
+
+class Outdated(Exception):
+    """The project was published while the import ran: segments may be others than this process has read."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,23 @@ class Batches:
         letting_in = [p for p in programs if p.takes_entries and isinstance(p.journey.enter, SegmentTrigger)]
         absorbing = bool(letting_in) and not self.live
         now = self.runtime.clock.now()
-        for attempt in range(ATTEMPTS):
-            try:
-                with self.runtime.database.write() as connection:
-                    looks_stay(connection)
-                    if absorbing:
-                        tick.refresh(connection, self.runtime.content, programs, now)
-                    new = take(connection)
-                    if absorbing:
-                        membership.refresh(connection, self.runtime.content, now)
-                    mark(connection, new)
-                return new
-            except OperationalError as error:
-                if attempt == ATTEMPTS - 1 or not deadlocked(error):
-                    raise
-        raise AssertionError("unreachable")
+
+        def write(connection: Connection) -> int:
+            looks_stay(connection)
+            if absorbing:
+                self._look(connection, programs, now)
+            new = take(connection)
+            if absorbing:
+                membership.refresh(connection, self.runtime.content, now)
+            mark(connection, new)
+            return new
+
+        return self.runtime.database.written(write)
+
+    def _look(self, connection: Connection, programs: list[Program], now: datetime) -> None:
+        if published.times(connection) != self.runtime.as_of:
+            raise Outdated
+        tick.refresh(connection, self.runtime.content, programs, now)
 
     def look_once_more(self) -> None:
         """Judge everybody: what was imported may have changed the shop's rhythm, and with it who belongs where."""
@@ -87,11 +89,14 @@ class Batches:
             return
         programs: list[Program] = list(self.runtime.programs().values())
         now = self.runtime.clock.now()
-        with self.runtime.database.write() as connection:
+
+        def write(connection: Connection) -> None:
             looks_stay(connection)
             if connection.scalar(select(exists(select(segment_state.c.segment)))):
-                tick.refresh(connection, self.runtime.content, programs, now)
+                self._look(connection, programs, now)
                 membership.refresh(connection, self.runtime.content, now, full=True)
+
+        self.runtime.database.written(write)
 
 
 class Writing:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from threading import RLock
 
 from sqlalchemy import Connection
 
@@ -71,10 +72,16 @@ class Runtime:
         self._programs: dict[int, Program] = {}
         self._seen: tuple[object, ...] | None = None
         self._as_of: int | None = None
+        self._reading = RLock()
+
+    @property
+    def as_of(self) -> int | None:
+        """`published.times` of when the content was read."""
+        return self._as_of
 
     def programs(self) -> dict[int, Program]:
         """The versions that may have something to do, by id; read again when one was published or stopped anywhere."""
-        with self.database.read() as connection:
+        with self._reading, self.database.read() as connection:
             if self._as_of is None:
                 self._as_of = published.times(connection)
             seen = versions.fingerprint(connection)
@@ -86,7 +93,7 @@ class Runtime:
                     for key, new in loaded.items()
                 }
                 self._seen = seen
-        return self._programs
+            return self._programs
 
     def names(self, versions: Iterable[int]) -> list[str]:
         """The journeys of these versions, as last read."""
@@ -100,8 +107,9 @@ class Runtime:
     def renew(self, content: Content, post: Post, as_of: int | None = None) -> None:
         """Go on with the project's files as they are now: what was published since may speak of what they declare.
         `as_of`: `published.times` of before they were read (default: of now)."""
-        self.content, self.post, self._as_of = content, post, as_of
-        self._programs, self._seen = {}, None
+        with self._reading:
+            self.content, self.post, self._as_of = content, post, as_of
+            self._programs, self._seen = {}, None
 
     def publish(self, names: Iterable[str] | None = None) -> list[Published]:
         """Make journeys of the content live (all of them by default), those that changed as new versions.

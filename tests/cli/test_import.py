@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.app import App
-from engine.imports import Import, Kind, NoKind, Result, Unreadable
+from engine.imports import Import, Kind, NoKind, Outdated, Result, Unreadable
 from engine.imports.rows import Layout
 from engine.runtime.clock import VirtualClock
 from engine.runtime.profile import Consented, Profile, Writer
@@ -166,6 +166,28 @@ def test_one_who_joined_just_before_an_import_still_enters(shop: Shop) -> None:
     with shop.app.database.read() as connection:
         who = select(customer.c.external_id).join(enrolment, enrolment.c.customer_id == customer.c.id)
         assert list(connection.scalars(who)) == ["amina"]
+
+
+def test_an_import_beside_a_publish_lets_nobody_in_and_goes_on_when_it_is_run_again(shop: Shop) -> None:
+    shop.app.runtime.publish()
+    work = Import(shop.app.runtime, shop.app.door)
+    other = Shop(shop.root, shop.app.database)
+    path = shop.root / "orders.csv"
+    path.write_text("customer,event,at\n" + "".join(f"c{n},purchase,2026-01-01\n" for n in range(30_000)))
+    told: list[int] = []
+
+    def publishes(done: float, rows: int) -> None:
+        if not told:
+            other.app.runtime.publish()
+        told.append(rows)
+
+    with pytest.raises(Outdated):
+        work.run(path, publishes)
+    assert 0 < shop.count(event) < 30_000
+    assert Import(other.app.runtime, other.app.door).run(path, lambda done, rows: None).resumed
+    other.app.runtime.tick()
+    assert shop.count(event) == shop.count(segment_member) == 30_000
+    assert shop.count(enrolment) == 0
 
 
 def test_bad_rows_are_told_by_their_lines_kept_and_taken_once_they_are_mended(shop: Shop) -> None:
