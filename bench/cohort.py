@@ -34,10 +34,11 @@ from engine.cohort.program import Program
 from engine.language.content import load
 from engine.rendering.renderer import Renderer
 from engine.runtime import delivery, matching
-from engine.runtime.advance import WHOLE, Pace, Shard, StepReport, move_step
+from engine.runtime.advance import WHOLE, Shard, StepReport, move_step
 from engine.runtime.clock import VirtualClock
 from engine.runtime.delivery import Post, Settled
 from engine.runtime.ingest import arrived
+from engine.runtime.pace import Pace
 from engine.runtime.runtime import Runtime
 from engine.store.database import Database
 from engine.store.scratch import scratch

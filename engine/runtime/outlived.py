@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, or_, select
 
 from engine.language import check_expressions
 from engine.language.content import Content, journey_file
@@ -18,14 +18,14 @@ from engine.language.journey import Journey
 from engine.language.registry import Registry
 from engine.language.words import read_model
 from engine.language.yaml import read
-from engine.store.tables import IN_JOURNEY, enrolment, journey_version
+from engine.runtime.versions import somebody_inside
+from engine.store.tables import journey_version
 
 
 def outlived(connection: Connection, content: Content, registry: Registry) -> dict[tuple[str, int], list[Problem]]:
     """What is wrong with versions that take entries or hold customers and aren't what the files say: by journey and
     number, those with nothing wrong left out. A stopped one waits, so nothing is asked of it."""
-    inside = exists().where(enrolment.c.version_id == journey_version.c.id, IN_JOURNEY)
-    at_work = or_(journey_version.c.state == "live", (journey_version.c.state == "retired") & inside)
+    at_work = or_(journey_version.c.state == "live", (journey_version.c.state == "retired") & somebody_inside())
     rows = connection.execute(
         select(journey_version.c.journey, journey_version.c.number, journey_version.c.source)
         .where(at_work)

@@ -6,67 +6,70 @@ Waits need no tick of their own: a due_at that has come is a cohort, and whoever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, literal, select, true
+from sqlalchemy import Connection, select
 
 from engine.cohort.fires import Look, Timed
 from engine.cohort.program import Program
 from engine.language.content import Content
-from engine.runtime import matching
+from engine.runtime import admission, matching, waiting
 from engine.runtime.entry import enter
+from engine.runtime.pace import Pace
 from engine.runtime.parking import try_again
+from engine.runtime.ticked import Ticked
+from engine.runtime.waiting import Watch
 from engine.segments import membership
 from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.survey import prepare
 from engine.store.database import Database
 from engine.store.merges import looks_stay
-from engine.store.scratch import insert_ignore
-from engine.store.tables import candidate
-from engine.store.types import Instant
 from triggers.segment import SegmentTrigger
 
-log = logging.getLogger("karibu.tick")
+CHUNKS = 20
+"""Chunks of those named by the clock, and of those at the door, that one tick lets in, so that a large audience keeps
+segments and other journeys waiting for a second or so; the next tick goes on."""
+
+FEW = 500
+"""So many who join a segment in one look are let in in its own transaction; more of them chunk by chunk."""
 
 
-@dataclass
-class Ticked:
-    """What a tick did: entries by journey, and journeys whose trigger failed (tried again at the next tick)."""
-
-    entered: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, journey: str, entered: int) -> None:
-        if entered:
-            self.entered[journey] = self.entered.get(journey, 0) + entered
-
-
-def tick(database: Database, content: Content, programs: Sequence[Program], now: datetime) -> Ticked:
-    """Do what is due at `now`. Each journey in a transaction of its own: one that fails harms no other."""
-    ticked = Ticked()
-    timed = [program for program in programs if program.takes_entries and isinstance(program.journey.enter, Timed)]
-    for program in timed:
+def tick(
+    database: Database,
+    content: Content,
+    programs: Sequence[Program],
+    now: datetime,
+    pace: Pace | None = None,
+    watch: Watch | None = None,
+) -> Ticked:
+    """Do what is due at `now`. Each journey in transactions of its own: one that fails harms no other."""
+    ticked, pace = Ticked(), pace or Pace(database.dialect)
+    for program in programs:
+        if not (program.takes_entries and isinstance(program.journey.enter, Timed)):
+            continue
         try:
-            with database.write() as connection:
-                looks_stay(connection)
-                assert isinstance(program.journey.enter, Timed)
-                for rows in program.journey.enter.due(Look.of(connection, program, now)):
-                    ticked.add(program.name, enter(connection, program, rows, now).entered)
+            _fire(database, program, program.journey.enter, now)
         except Exception as error:
-            _failed(ticked, program, error)
+            ticked.fails(program.name, error)
+    admission.go_on(database, programs, now, pace, ticked, CHUNKS)
     suspects = prepare(database, content, now)
     _rhythms(database, programs, now)
     with database.write() as connection:
         for program, failure in refresh(connection, content, programs, now, ticked, suspects):
-            _failed(ticked, program, failure)
-    _door(database, programs, now, ticked)
+            ticked.fails(program.name, failure)
+    waiting.look(database, programs, now, pace, watch or Watch(), ticked, CHUNKS)
     try_again(database, programs, now)
     return ticked
+
+
+def _fire(database: Database, program: Program, trigger: Timed, now: datetime) -> None:
+    with database.read() as connection:
+        due = trigger.due(Look.of(connection, program, now))
+    if due:
+        with database.write() as connection:
+            admission.begin(connection, program, trigger.claim(Look.of(connection, program, now), due))
 
 
 def refresh(
@@ -77,11 +80,13 @@ def refresh(
     ticked: Ticked | None = None,
     suspects: Mapping[str, Suspects] | None = None,
 ) -> list[tuple[Program, Exception]]:
-    """Look at exits and segments for those whose facts changed or whose time has come, and let in who joined.
+    """Look at exits and segments for those whose facts changed or whose time has come, and let in who joined, or whom
+    what changed lets in.
 
     `suspects`: what `prepare` found at the same moment."""
     looks_stay(connection)
     membership.begin(connection)
+    ticked = ticked or Ticked()
     failures: list[tuple[Program, Exception]] = []
     for program in programs:
         if not program.exits_when:
@@ -92,21 +97,39 @@ def refresh(
         except Exception as error:  # whatever an exit does wrong, it costs no other journey its segments
             failures.append((program, error))
     changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
+    live = [program for program in programs if program.takes_entries]
+    anybody = connection.execute(select(membership.changed.c.customer_id).limit(1)).first() is not None
+    for program in live if anybody else ():
+        try:
+            with connection.begin_nested():
+                ticked.add(program, _changed(connection, program, now))
+        except Exception as error:
+            failures.append((program, error))
     if failures:
         membership.again(connection)
-    for program in programs:
+    for program in live:
         rule = program.journey.enter
-        if not (program.takes_entries and isinstance(rule, SegmentTrigger) and changes.joined.get(rule.segment)):
+        if not (isinstance(rule, SegmentTrigger) and (joined := changes.joined.get(rule.segment))):
             continue
         try:
             with connection.begin_nested():
-                entered = enter(connection, program, rule.named(joined_at=now), now).entered
-                if ticked is not None:
-                    ticked.add(program.name, entered)
-        except Exception as error:
+                if joined > FEW:
+                    waiting.stand(connection, program, rule.named(joined_at=now), "due", now)
+                else:
+                    ticked.add(program, enter(connection, program, rule.named(joined_at=now), now).entered)
+        except Exception as error:  # nobody joins twice for one cause: they stand at the door until they can be let in
             failures.append((program, error))
-            _to_the_door(connection, program, rule.named(joined_at=now), now)
+            waiting.stand(connection, program, rule.named(joined_at=now), "failed", now)
     return failures
+
+
+def _changed(connection: Connection, program: Program, now: datetime) -> int:
+    """What it means to those who want to enter that their facts changed. How many entered."""
+    trigger = program.journey.enter
+    if isinstance(trigger, Timed):
+        for rows in trigger.overlooked(Look.of(connection, program, now), membership.changed):
+            waiting.stand(connection, program, rows, "due", now)
+    return waiting.changed(connection, program, membership.changed, now)
 
 
 def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> None:
@@ -120,48 +143,3 @@ def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> 
     if gaps:
         with database.write() as connection:
             keep_gaps(connection, gaps, now)
-
-
-def _to_the_door(connection: Connection, program: Program, named: Select[Any], now: datetime) -> None:
-    """Nobody joins twice for one cause: who could not be let in now stands at the door until they can."""
-    rows = named.subquery("named")
-    who = select(
-        literal(program.name), rows.c.customer_id, literal(""), rows.c.cause, literal("failed"), literal(now, Instant())
-    ).where(true())
-    columns = ["journey", "customer_id", "key", "cause", "reason", "since"]
-    connection.execute(insert_ignore(connection, candidate).from_select(columns, who))
-
-
-def _door(database: Database, programs: Sequence[Program], now: datetime, ticked: Ticked) -> None:
-    """Judge again who waits at the door: an audience that may have come true, a limit that may have room, a start."""
-    with database.read() as connection:
-        waiting = set(connection.scalars(select(candidate.c.journey).distinct()))
-    for program in programs:
-        if program.name not in waiting or not program.takes_entries:
-            continue
-        try:
-            with database.write() as connection:
-                looks_stay(connection)
-                ticked.add(program.name, enter(connection, program, _waiting(program), now).entered)
-        except Exception as error:
-            _failed(ticked, program, error)
-
-
-def _waiting(program: Program) -> Select[Any]:
-    """Who waits at this journey's door, for one cause each."""
-    first = (
-        select(candidate.c.customer_id, func.min(candidate.c.cause).label("cause"))
-        .where(candidate.c.journey == program.name)
-        .group_by(candidate.c.customer_id)
-        .subquery("first")
-    )
-    return select(candidate.c.customer_id, candidate.c.cause, candidate.c.event_id).where(
-        candidate.c.journey == program.name,
-        exists().where(first.c.customer_id == candidate.c.customer_id, first.c.cause == candidate.c.cause),
-    )
-
-
-def _failed(ticked: Ticked, program: Program, error: Exception) -> None:
-    """The class of the error only: its text may hold a customer's data."""
-    log.error("journey %s could not let anybody in: %s", program.name, type(error).__name__)
-    ticked.failed[program.name] = type(error).__name__

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from engine.cohort.fires import Look, Timed
+from engine.cohort.fires import Fire, Look, Timed
 from engine.store.database import Database
 from engine.store.local_time import ensure_zones
-from engine.store.tables import customer
+from engine.store.tables import customer, touched
 from engine.store.types import EPOCH
 
 BRAND = "Africa/Nairobi"
@@ -42,9 +42,12 @@ class Shop:
     def look(self, trigger: Timed, now: datetime) -> list[tuple[str, str]]:
         """(customer, cause) of everybody who comes in at this moment."""
         with self.database.write() as connection:
+            look = Look(connection, self.journey, self.published, BRAND, now)
+            fires = trigger.claim(look, trigger.due(look))
+            named = [trigger.named(look, Fire.read(fire.written())) for fire in fires]
             return [
                 (self.ids[row.customer_id], row.cause)
-                for rows in trigger.due(Look(connection, self.journey, self.published, BRAND, now))
+                for rows in (*named, *trigger.overlooked(look, touched))
                 for row in connection.execute(rows.order_by(customer.c.id))
             ]
 
