@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from engine.cohort.fires import Fire, Look, Timed
 from engine.cohort.program import Program
+from engine.runtime import waiting
 from engine.runtime.entry import enter_these
 from engine.runtime.pace import Pace
 from engine.runtime.ticked import Ticked
@@ -100,6 +101,18 @@ class _Done:
     more: bool
 
 
+def passed(connection: Connection, programs: Iterable[Program], customer_id: int, now: datetime) -> None:
+    """Put a customer, who has just become somebody else too, at the door of whatever names them now and has let people
+    in beyond them already: else a merge would cost them their entry."""
+    versions = {program.version_id: program for program in programs}
+    for admissions in under_way(connection).values():
+        for admission in admissions:
+            if admission.version_id in versions and customer_id <= admission.after:
+                named = _named(connection, versions[admission.version_id], admission, now)
+                who = named.where(named.selected_columns.customer_id == customer_id)
+                waiting.stand(connection, versions[admission.version_id], who, "due", now)
+
+
 def _chunk(database: Database, programs: Mapping[int, Program], journey: str, now: datetime, size: int) -> _Done | None:
     """Let in the next of a journey's first admission. None: there is nobody to let in, or no version to let them into.
 
@@ -110,7 +123,9 @@ def _chunk(database: Database, programs: Mapping[int, Program], journey: str, no
         into = _version(programs, admissions[0]) if admissions else None
         if into is None:
             return None
-        rows = connection.execute(_next(connection, programs, admissions[0], now).limit(size)).all()
+        rows = connection.execute(
+            _next(connection, programs[admissions[0].version_id], admissions[0], now).limit(size)
+        ).all()
     rest = admissions[1:]
     if len(rows) == size:
         rest = [replace(admissions[0], after=rows[-1].customer_id), *rest]
@@ -142,18 +157,20 @@ def _names(program: Program) -> str | None:
     return f"segment {rule.segment}" if isinstance(rule, SegmentTrigger) else None
 
 
-def _next(connection: Connection, programs: Mapping[int, Program], admission: Admission, now: datetime) -> Select[Any]:
+def _next(connection: Connection, program: Program, admission: Admission, now: datetime) -> Select[Any]:
     """Whom the admission still has to let in, in order of their ids."""
-    program = programs[admission.version_id]
+    named = _named(connection, program, admission, now)
+    ids = named.selected_columns.customer_id
+    return named.where(ids > admission.after, ids <= admission.last).order_by(ids)
+
+
+def _named(connection: Connection, program: Program, admission: Admission, now: datetime) -> Select[Any]:
     rule = program.journey.enter
     if admission.fire is None:
         assert isinstance(rule, SegmentTrigger)
-        named = rule.named()
-    else:
-        assert isinstance(rule, Timed)
-        named = rule.named(Look.of(connection, program, now), admission.fire)
-    ids = named.selected_columns.customer_id
-    return named.where(ids > admission.after, ids <= admission.last).order_by(ids)
+        return rule.named()
+    assert isinstance(rule, Timed)
+    return rule.named(Look.of(connection, program, now), admission.fire)
 
 
 def _open(connection: Connection, journey: str, *, hold: bool = False) -> list[Admission]:

@@ -215,7 +215,7 @@ def _enrol(connection: Connection, program: Program, now: datetime) -> tuple[int
             case((out, at), else_=null()),
             case((held, "held_out"), (literal(first is None), "finished"), else_=null()),
         )
-        .select_from(arriving.join(customer, customer.c.id == arriving.c.customer_id))
+        .select_from(Onward(arriving, customer, customer.c.id == arriving.c.customer_id))
         .where(arriving.c.verdict == ENTERS)
         .order_by(arriving.c.customer_id)
     )

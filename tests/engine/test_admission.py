@@ -288,3 +288,19 @@ def test_whose_date_arrives_late_enters_at_the_next_look(database: Database, tmp
     assert entered(shop) == ["c001"]
     shop.runtime.tick()
     assert shop.rows("SELECT count(*) FROM candidate") == [(0,)]
+
+
+def test_who_becomes_somebody_whose_turn_has_gone_by_is_let_in_all_the_same(database: Database, tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, database, "enter: {date: customer.renewal, repeat: once}\n" + WAIT)
+    come(shop)
+    shop.runtime.tick()  # today's fire, which names nobody
+    with database.write() as connection:
+        some = "external_id <= 'c006' OR external_id = 'c010'"
+        dated = f"""UPDATE customer SET attributes = '{{"renewal": "2026-03-03"}}' WHERE {some}"""
+        connection.execute(text(dated.replace("OR", "AND external_id <> 'c002' OR")))
+    shop.clock.advance_to(shop.clock.now() + timedelta(days=1, hours=1))
+    interrupt(shop, 1)
+    assert "c002" not in entered(shop)
+    shop.runtime.people().merge("c010", "c002")
+    shop.runtime.tick()
+    assert entered(shop) == everybody(7)
