@@ -84,7 +84,7 @@ def go_on(
         journey = journeys.popleft()
         mine = {program.version_id: program for program in programs if program.name == journey}
         try:
-            done = _chunk(database, mine, journey, now, pace.chunk())
+            done = _chunk(database, mine, journey, now, pace.entries())
         except Exception as error:
             ticked.fails(journey, error)
             continue

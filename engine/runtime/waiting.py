@@ -133,7 +133,7 @@ def _all_of(
         with database.read() as connection:
             room = quota.room(connection, program, now) if limited else None
             if room != 0 and connection.execute(page.limit(1)).first() is not None:
-                chunk = page.limit(pace.chunk())
+                chunk = page.limit(pace.entries())
                 rows = list(connection.execute(chunk))
                 if room is not None:
                     rows = _up_to(rows, set(connection.execute(hopeful(program, chunk, now))), room)

@@ -31,7 +31,7 @@ SIZE = 20
 class Small(Pace):
     """Chunks that a test can count."""
 
-    SMALL = LARGE = 6
+    ENTRIES = LARGE = 6
 
 
 def shop_of(root: Path, database: Database, journey: str, *, publish: bool = True) -> Shop:
@@ -89,7 +89,7 @@ def interrupt(shop: Shop, chunks: int) -> None:
 
     with at_commit(shop.runtime.database, fail):
         assert shop.runtime.tick().failed == {"hi": "ConnectionError"}
-    assert len(entered(shop)) == chunks * Small.SMALL
+    assert len(entered(shop)) == chunks * Small.ENTRIES
 
 
 def test_an_audience_enters_in_chunks_each_its_own_commit(database: Database, tmp_path: Path) -> None:
