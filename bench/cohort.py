@@ -34,9 +34,10 @@ from engine.cohort.program import Program
 from engine.language.content import load
 from engine.rendering.renderer import Renderer
 from engine.runtime import matching
-from engine.runtime.advance import WHOLE, Pace, Shard, StepReport, move_step
+from engine.runtime.advance import WHOLE, Shard, StepReport, move_step
 from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import arrived
+from engine.runtime.pace import Pace
 from engine.runtime.post import Post
 from engine.runtime.runtime import Runtime
 from engine.runtime.settling import Settled, record

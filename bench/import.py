@@ -40,8 +40,8 @@ from bench.cohort import places
 from engine.app import App
 from engine.cohort.arms import bucket_of
 from engine.imports import Import
-from engine.runtime.advance import Pace
 from engine.runtime.clock import VirtualClock
+from engine.runtime.pace import Pace
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.types import micros

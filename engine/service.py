@@ -150,7 +150,7 @@ class Service:
         try:
             if (now := self._fingerprint()) != self._published and self._reread():
                 self._published = now
-            self._failed = self.runtime.tick().failed
+            self._failed = self.runtime.tick(once=True).failed
             self._ticked = time.monotonic()
             self.runs.wake()
             self._loaded.settle()

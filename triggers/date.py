@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from calendar import isleap
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date as Day
 from datetime import datetime, time, timedelta
-from functools import partial
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -87,22 +86,40 @@ class DateTrigger(Timed):
         after = max(beginning.after(look.now), look.now - reach)
         days = {zone: list(self._days(zone_named(zone), after, look.now)) for zone in look.zones}
         every = [day for found in days.values() for day in found]
-        done = look.fired(look.zones, f"date {min(every)}", f"date {max(every)}") if every else set()
+        done = look.fired(look.zones, f"{_DATE}{min(every)}", f"{_DATE}{max(every)}") if every else set()
         zones_of: dict[Due, list[str]] = defaultdict(list)
         for zone, found in days.items():
             for day in found:
-                if (zone, f"date {day}") not in done:
+                if (zone, f"{_DATE}{day}") not in done:
                     zones_of[Due(day, self._earlier(zone_named(zone), day, beginning.since))].append(zone)
         fires = [
             Fire(
-                f"date {due.day}",
+                f"{_DATE}{due.day}",
                 tuple(zones),
                 min(self._goes_off(due.day, zone_named(zone)) for zone in zones),
-                partial(self._rows, look, (due.day, *due.earlier)),
+                tuple(day.isoformat() for day in due.earlier),
             )
             for due, zones in zones_of.items()
         ]
         return sorted(fires, key=lambda fire: fire.at)
+
+    def named(self, look: Look, fire: Fire) -> Select[Any]:
+        days = [Day.fromisoformat(day) for day in (fire.name.removeprefix(_DATE), *fire.earlier)]
+        return self._rows(look, days, fire.zones)
+
+    def overlooked(self, look: Look, people: FromClause) -> list[Select[Any]]:
+        """Those whose date has already gone off without them, within `late`."""
+        if self.late is None or look.connection.execute(select(people.c.customer_id).limit(1)).first() is None:
+            return []
+        beginning, _ = self.beginning(look)
+        now = max(look.now, beginning.seen)  # another engine may be ahead, and its fires have gone off
+        since = max(beginning.since, now - self.late)
+        zones_of: dict[tuple[Day, ...], list[str]] = defaultdict(list)
+        for zone in look.zones:
+            if days := tuple(self._days(zone_named(zone), since, now)):
+                zones_of[days].append(zone)
+        changed = customer.c.id.in_(select(people.c.customer_id))
+        return [self._rows(look, days, zones).where(changed) for days, zones in zones_of.items()]
 
     def _goes_off(self, day: Day, zone: ZoneInfo) -> datetime:
         return first_instant(datetime.combine(day, self.at), zone)
@@ -119,25 +136,7 @@ class DateTrigger(Timed):
         days = [day - n * DAY for n in range(1, (self.late or timedelta(0)) // DAY + 1)]
         return tuple(earlier for earlier in days if self._goes_off(earlier, zone) >= since)
 
-    @property
-    def takes_latecomers(self) -> bool:
-        return self.late is not None
-
-    def latecomers(self, look: Look, people: FromClause) -> list[Select[Any]]:
-        """Those whose date has already gone off without them, within `late`."""
-        if self.late is None or look.connection.execute(select(people.c.customer_id).limit(1)).first() is None:
-            return []
-        beginning, _ = self.beginning(look)
-        now = max(look.now, beginning.seen)  # another engine may be ahead, and its fires have gone off
-        zones_of: dict[tuple[Day, ...], list[str]] = defaultdict(list)
-        for zone in look.zones:
-            days = tuple(self._days(zone_named(zone), max(beginning.since, now - self.late), now))
-            if days:
-                zones_of[days].append(zone)
-        changed = customer.c.id.in_(select(people.c.customer_id))
-        return [self._rows(look, days, tuple(zones)).where(changed) for days, zones in zones_of.items()]
-
-    def _rows(self, look: Look, days: tuple[Day, ...], zones: tuple[str, ...]) -> Select[Any]:
+    def _rows(self, look: Look, days: Sequence[Day], zones: Iterable[str]) -> Select[Any]:
         """The customers of these zones whose date, moved by the offset, is one of these days."""
         dates = [day - self.offset for day in days]
         by_year: dict[int, list[Day]] = defaultdict(list)
@@ -192,6 +191,9 @@ class DateTrigger(Timed):
             return _digits(10_000 + year) + "-" + _digits(100 + month) + "-" + _digits(100 + day)
         text: ColumnElement[str] = customer.c.attributes[name].as_string()
         return text
+
+
+_DATE = "date "
 
 
 def _digits(number: ColumnElement[int]) -> ColumnElement[str]:

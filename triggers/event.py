@@ -8,6 +8,7 @@ from pydantic import Field
 from sqlalchemy import Select, String, Table, cast, literal, select
 
 from engine.cohort.cohort import entry_event
+from engine.cohort.onward import Onward
 from engine.cohort.scope import Scope
 from engine.language.fields import EventName, Where
 from engine.language.journey import TriggerModel
@@ -28,8 +29,8 @@ class EventTrigger(TriggerModel):
     def named(self, scope: Scope, arrived: Table) -> Select[Any]:
         """Whom the events in `arrived` name: rows of customer_id, cause, event_id. One event is one cause."""
         cause = literal("event:") + cast(entry_event.c.id, String)
-        source = arrived.join(entry_event, entry_event.c.id == arrived.c.event_id)
-        source = source.join(customer, customer.c.id == arrived.c.customer_id)
+        source = Onward(arrived, entry_event, entry_event.c.id == arrived.c.event_id)
+        source = Onward(source, customer, customer.c.id == arrived.c.customer_id)
         rows = (
             select(arrived.c.customer_id, cause.label("cause"), arrived.c.event_id)
             .select_from(source)

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -150,8 +150,13 @@ class ScheduleTrigger(Timed):
         for (local, at), names in sorted(zones_of.items()):
             open_in = tuple(name for name in names if latest.get(name, "") < _name(local))
             if open_in:
-                fires.append(Fire(_name(local), open_in, at, partial(self._rows, look, local)))
+                fires.append(Fire(_name(local), open_in, at))
         return fires
+
+    def named(self, look: Look, fire: Fire) -> Select[Any]:
+        cause = literal(f"schedule:{fire.name.removeprefix(_TIME)}").label("cause")
+        rows = select(customer.c.id.label("customer_id"), cause, null().label("event_id"))
+        return rows.where(look.lives_in(fire.zones)) if self.zone == "customer" else rows
 
     def _in(self, loaded: tuple[str, ...], brand_zone: str) -> tuple[str, ...]:
         """The zones whose clocks count."""
@@ -179,11 +184,6 @@ class ScheduleTrigger(Timed):
                 return (local, at) if at >= after else None
         return None
 
-    def _rows(self, look: Look, local: datetime, names: tuple[str, ...]) -> Select[Any]:
-        cause = literal(f"schedule:{local:%Y-%m-%dT%H:%M}").label("cause")
-        rows = select(customer.c.id.label("customer_id"), cause, null().label("event_id"))
-        return rows.where(look.lives_in(names)) if self.zone == "customer" else rows
-
 
 @lru_cache(4096)
 def _neighbour(schedule: str, start: datetime, back: bool) -> datetime | None:
@@ -192,4 +192,7 @@ def _neighbour(schedule: str, start: datetime, back: bool) -> datetime | None:
 
 
 def _name(local: datetime) -> str:
-    return f"time {local:%Y-%m-%dT%H:%M}"
+    return f"{_TIME}{local:%Y-%m-%dT%H:%M}"
+
+
+_TIME = "time "

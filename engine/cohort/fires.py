@@ -1,8 +1,9 @@
 """Fires: the local dates and times at which a journey lets customers in, each once a zone.
 
 A trigger that goes by the clock says which fires are `pending`; a fire is claimed by its row in `fired` (journey, zone,
-local date or time). Whoever inserts the row lets the customers in, in the same transaction, so any number of processes
-may look at the same time, and a clock that is put back fires nothing again.
+local date or time). Whoever inserts the row sees to it that the customers come in, by a row of the same transaction
+(engine/runtime/admission.py), so any number of processes may look at the same time, and a clock that is put back fires
+nothing again.
 
 Nothing is due from before the trigger was published, nor from before the last look: what lies in between was missed
 while nobody was running, and the trigger says how late it still goes off. The last look is in `mark`, no finer than
@@ -11,7 +12,7 @@ SLACK."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -90,17 +91,22 @@ class Look:
 
 @dataclass(frozen=True)
 class Fire:
-    """Something due: its name, the zones it is due in, and the rows (customer_id, cause, event_id) it names in some
-    zones, one a customer."""
+    """Something due: its name, the zones it is due in, and the earlier local dates whose latecomers it takes too. It
+    says whom it names by itself, so that it can be written down, and those be let in later."""
 
     name: str
     zones: tuple[str, ...]
     at: datetime
-    select: Callable[[tuple[str, ...]], Select[Any]]
+    earlier: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> Select[Any]:
-        return self.select(self.zones)
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Fire:
+        """The fire that `written` wrote down."""
+        zones, earlier = tuple(written["zones"]), tuple(written["earlier"])
+        return cls(written["name"], zones, moment(written["at"]), earlier)
+
+    def written(self) -> dict[str, Any]:
+        return {"name": self.name, "zones": self.zones, "at": micros(self.at), "earlier": self.earlier}
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,19 @@ class Beginning:
         return max(self.since, min(self.seen, now) - SLACK)
 
 
+@dataclass(frozen=True)
+class Due:
+    """What a look found: the fires that have not gone off, oldest first, from when on they count, and whether the look
+    itself is to be written down."""
+
+    fires: tuple[Fire, ...]
+    since: datetime
+    note: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.fires) or self.note
+
+
 class Timed(TriggerModel):
     """A trigger that goes by the clock."""
 
@@ -128,26 +147,31 @@ class Timed(TriggerModel):
         """What is due and has not gone off, oldest first. Only reads."""
 
     @abstractmethod
+    def named(self, look: Look, fire: Fire) -> Select[Any]:
+        """Whom a fire names: rows of customer_id, cause, event_id, one a customer."""
+
+    @abstractmethod
     def next_fire(self, now: datetime, zones: Iterable[str], brand_zone: str) -> datetime | None:
         """The first moment after now at which something goes off in one of these zones."""
 
-    @property
-    def takes_latecomers(self) -> bool:
-        """Whether `latecomers` may name anybody."""
-        return False
-
-    def latecomers(self, look: Look, people: FromClause) -> list[Select[Any]]:
-        """The rows to let in of `people` (a row of customer_id each), whose facts have just changed: those whom a fire
-        that has gone off would have taken, had it known. For who takes these people out of `touched`."""
+    def overlooked(self, look: Look, people: FromClause) -> list[Select[Any]]:
+        """Those of `people` (a row of customer_id each), whose facts have just changed, that a fire of the past would
+        have named by what is known now, and who have had no answer yet."""
         return []
 
-    def due(self, look: Look) -> list[Select[Any]]:
-        """Claim what is due, and give the rows to let in, in this transaction and in this order."""
+    def due(self, look: Look) -> Due:
+        """What is to be claimed. Only reads: with many zones it takes longer than SQLite's one writer may be held."""
         beginning, fresh = self.beginning(look)
-        fires = claim(look, self.pending(look, beginning))
-        if fires or fresh or abs(look.now - beginning.seen) >= SLACK / 2:
-            seen(look, self.anchor(), beginning.since)
-        return [fire.rows for fire in fires]
+        fires = self.pending(look, beginning)
+        return Due(tuple(fires), beginning.since, fresh or abs(look.now - beginning.seen) >= SLACK / 2)
+
+    def claim(self, look: Look, due: Due) -> list[Fire]:
+        """Claim what is due, and give what nobody else had claimed. Whom it names is let in, or written down as to be
+        let in, in this transaction and in this order."""
+        fires = claim(look, due.fires)
+        if fires or due.note:
+            seen(look, self.anchor(), due.since)
+        return fires
 
     def beginning(self, look: Look) -> tuple[Beginning, bool]:
         """Where fires begin to count, and whether that isn't written down yet."""
@@ -157,19 +181,18 @@ class Timed(TriggerModel):
         return Beginning(moment(value["since"]), moment(value["seen"])), False
 
 
-def claim(look: Look, fires: Iterable[Fire]) -> list[Fire]:
+def claim(look: Look, fires: Sequence[Fire]) -> list[Fire]:
     """Write down that these go off, and give those (with those zones) that nobody had written down before.
 
     Waits for another process that is claiming the same until it commits."""
-    kept = list(fires)
-    rows = sorted({(zone, fire.name) for fire in kept for zone in fire.zones})
-    won: set[tuple[str, str]] = set()
-    if rows:
-        statement = insert_ignore(look.connection, fired).returning(fired.c.zone, fired.c.fire)
-        values = [{"journey": look.journey, "zone": zone, "fire": name, "at": look.now} for zone, name in rows]
-        won = {(zone, name) for zone, name in look.connection.execute(statement, values)}
-        _forget(look, {zone for zone, _ in rows}, {name.split(" ")[0] for _, name in rows})
-    mine = [replace(fire, zones=tuple(zone for zone in fire.zones if (zone, fire.name) in won)) for fire in kept]
+    rows = sorted({(zone, fire.name) for fire in fires for zone in fire.zones})
+    if not rows:
+        return []
+    statement = insert_ignore(look.connection, fired).returning(fired.c.zone, fired.c.fire)
+    values = [{"journey": look.journey, "zone": zone, "fire": name, "at": look.now} for zone, name in rows]
+    won = {(zone, name) for zone, name in look.connection.execute(statement, values)}
+    _forget(look, {zone for zone, _ in rows}, {name.split(" ")[0] for _, name in rows})
+    mine = [replace(fire, zones=tuple(z for z in fire.zones if (z, fire.name) in won)) for fire in fires]
     return [fire for fire in mine if fire.zones]
 
 

@@ -19,7 +19,7 @@ from engine.cohort.program import Program
 from engine.imports import bulk, history
 from engine.imports.rows import Kind
 from engine.runtime import tick
-from engine.runtime.advance import Pace
+from engine.runtime.pace import Pace
 from engine.runtime.runtime import Runtime
 from engine.segments import membership
 from engine.store import published

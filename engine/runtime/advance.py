@@ -31,33 +31,10 @@ from engine.cohort.cohort import EXITED, Cohort
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
+from engine.runtime.pace import Pace
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
 from engine.store.types import Instant
-
-
-class Pace:
-    """How many enrolments a transaction moves.
-
-    SQLite has one writer: while events come in, none may hold it for more than some 25 ms, so chunks are small then.
-    When nobody came for a while they grow, because each chunk costs a commit and the making of its statements."""
-
-    SMALL, LARGE, AFTER = 500, 10_000, 40
-
-    def __init__(self, dialect: str) -> None:
-        self._fixed = dialect != "sqlite"
-        self._quiet = self.AFTER
-
-    def gives_way(self) -> None:
-        """An event has come in."""
-        self._quiet = 0
-
-    def chunk(self) -> int:
-        """The size of the next chunk."""
-        if self._fixed:
-            return self.LARGE
-        self._quiet += 1
-        return self.LARGE if self._quiet > self.AFTER else self.SMALL
 
 
 @dataclass

@@ -88,7 +88,8 @@ def _fire(
         at = now
         while (fire := rule.next_fire(at, look.zones, look.brand_zone)) is not None and fire < (found or until):
             at = fire
-            rows = [due.rows.subquery() for due in rule.pending(replace(look, now=at), beginning)]
+            then = replace(look, now=at)
+            rows = [rule.named(then, due).subquery() for due in rule.pending(then, beginning)]
             if any(connection.scalar(select(select(row).exists())) for row in rows):
                 found = at
                 break

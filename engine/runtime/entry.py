@@ -8,14 +8,18 @@ after the one before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
+    FromClause,
     MetaData,
+    Row,
     Select,
     Subquery,
     Table,
@@ -43,7 +47,7 @@ from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.language.journey import Again
 from engine.runtime import quota
-from engine.store.scratch import insert_ignore, insert_into, scratch
+from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, scratch
 from engine.store.tables import IN_JOURNEY, candidate, customer, decision, enrolment, refusal
 from engine.store.types import Instant, id_type, json_type
 
@@ -56,6 +60,16 @@ arriving = Table(
     Column("key", Text),
     Column("verdict", Text),
     Column("detail", json_type()),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
+
+these = Table(
+    "entering",
+    MetaData(),
+    Column("customer_id", id_type(), primary_key=True, autoincrement=False),
+    Column("cause", Text),
+    Column("event_id", id_type()),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
@@ -81,13 +95,16 @@ def enter(connection: Connection, program: Program, named: Select[Any], now: dat
     Writes enrolments with their decision, candidates at the door, and refusals; all in the caller's transaction. Only
     `matching.let_in` calls it: who enters may have missed something."""
     scratch(connection, arriving)
-    _judge(connection, program, named.subquery("named"), now)
     rule = program.journey.enter
-    if rule.limit is not None:
-        quota.apply(connection, program, arriving, now)
+    room = None if rule.limit is None else quota.hold(connection, program, now)
+    _judge(connection, program, named.subquery("named"), now)
+    if room is not None:
+        quota.apply(connection, arriving, room)
     if rule.again.rule == "restart":
         _end_running(connection, program, now)
-    held_out = _enrol(connection, program, now)
+    made, held_out = _enrol(connection, program, now)
+    if room is not None:
+        quota.count(connection, program, now, made)
     _leave_the_door(connection, program)
     waiting = _wait_at_the_door(connection, program, now)
     _refuse(connection, program, now)
@@ -98,14 +115,34 @@ def enter(connection: Connection, program: Program, named: Select[Any], now: dat
     return Entered(entered, held_out, waiting, refused)
 
 
+def named_before(connection: Connection, rows: Iterable[Row[Any]]) -> Select[Any]:
+    """Those of these rows (customer_id, cause, event_id), which have been read before, for `enter` to let in."""
+    scratch(connection, these)
+    fill(connection, these, ((row.customer_id, row.cause, row.event_id) for row in rows))
+    return select(these)
+
+
+def hopeful(program: Program, named: Select[Any], now: datetime) -> Select[Any]:
+    """Those of `named` whose audience is true now: only reads, and decides nothing."""
+    rows, source = _people(named.subquery("named"))
+    rule = program.journey.enter
+    holds = true() if rule.audience is None else Scope(program, now, at_the_door=True).condition(rule.audience)
+    return select(*rows).select_from(source).where(holds)
+
+
+def _people(named: Subquery) -> tuple[tuple[ColumnElement[Any], ...], FromClause]:
+    """The columns of those named, and them with what an audience sees: the customer, and the event they came with."""
+    event_id = cast(named.c.event_id, id_type())  # a bare NULL of a subquery is a text to PostgreSQL
+    source = Onward(named, customer, customer.c.id == named.c.customer_id)
+    rows = (named.c.customer_id, named.c.cause, event_id.label("event_id"))
+    return rows, source.outerjoin(entry_event, entry_event.c.id == event_id)
+
+
 def _judge(connection: Connection, program: Program, named: Subquery, now: datetime) -> None:
     rule = program.journey.enter
     scope = Scope(program, now, at_the_door=True)
     key = literal("") if rule.key is None else scope.text(rule.key)
-    event_id = cast(named.c.event_id, id_type())  # a bare NULL of a subquery is a text to PostgreSQL
-    source = Onward(named, customer, customer.c.id == named.c.customer_id).outerjoin(
-        entry_event, entry_event.c.id == event_id
-    )
+    columns, source = _people(named)
     key_text = func.coalesce(key, "")
     mine = and_(
         enrolment.c.customer_id == customer.c.id,
@@ -119,9 +156,7 @@ def _judge(connection: Connection, program: Program, named: Subquery, now: datet
     if (before := _entered_before(rule.again, now)) is not None:
         stops.append((exists().where(mine, before), "again"))
     detail = null() if rule.audience is None else scope.seen(rule.audience)
-    rows = select(
-        named.c.customer_id, named.c.cause, event_id, key_text, case(*stops, else_=ENTERS), detail
-    ).select_from(source)
+    rows = select(*columns, key_text, case(*stops, else_=ENTERS), detail).select_from(source)
     connection.execute(insert(arriving).from_select(list(arriving.c), rows))
 
 
@@ -157,8 +192,8 @@ def _end_running(connection: Connection, program: Program, now: datetime) -> Non
     cohort.finish("restarted", "restarted")
 
 
-def _enrol(connection: Connection, program: Program, now: datetime) -> int:
-    """Write the enrolments and their first decision. Returns how many were held out."""
+def _enrol(connection: Connection, program: Program, now: datetime) -> tuple[int, int]:
+    """Write the enrolments and their first decision. Returns how many those are, and how many were held out."""
     journey, first = program.journey, program.graph.first
     at = literal(now, Instant())
     held = arm(customer.c.bucket, program.name, HOLDOUT) < journey.holdout if journey.holdout else literal(False)
@@ -185,7 +220,8 @@ def _enrol(connection: Connection, program: Program, now: datetime) -> int:
         .where(arriving.c.verdict == ENTERS)
         .order_by(arriving.c.customer_id)
     )
-    connection.execute(insert_ignore(connection, enrolment).from_select(_ENROLMENT, rows))
+    enrol = insert_ignore(connection, enrolment).from_select(_ENROLMENT, rows)
+    entered = connection.execute(enrol, execution_options=COUNTED).rowcount
     _tell_who_was_late(connection, program)
     # The enrolment is looked up from `arriving`, row by row: joined, SQLite may choose to scan all enrolments.
     mine = and_(
@@ -218,9 +254,9 @@ def _enrol(connection: Connection, program: Program, now: datetime) -> int:
     ).where(made.c.id.is_not(None))
     connection.execute(insert_ignore(connection, decision).from_select(_DECISION, decided))
     if not journey.holdout:
-        return 0
+        return entered, 0
     outs = select(func.count()).select_from(made).where(made.c.outcome == "held_out")
-    return connection.execute(outs).scalar_one()
+    return entered, connection.execute(outs).scalar_one()
 
 
 def _tell_who_was_late(connection: Connection, program: Program) -> None:
@@ -288,12 +324,20 @@ def _overdue(program: Program, now: datetime) -> Any:
 
 def _leave_the_door(connection: Connection, program: Program) -> None:
     """Those who got in, or can't any more, no longer wait."""
-    gone = exists().where(_at_the_door(program), arriving.c.verdict.in_((ENTERS, "same", "again", "no_key")))
-    connection.execute(delete(candidate).where(candidate.c.journey == program.name, gone))
+    _gone(connection, program, (ENTERS, "same", "again", "no_key"))
+
+
+def _gone(connection: Connection, program: Program, verdicts: tuple[str, ...]) -> None:
+    """Take those with these verdicts from the door. They are sought one by one: thousands may stand there."""
+    told = arriving.c.verdict.in_(verdicts)
+    who = candidate.c.customer_id.in_(select(arriving.c.customer_id).where(told))
+    same = exists().where(_at_the_door(program), told)
+    connection.execute(delete(candidate).where(candidate.c.journey == program.name, who, same))
 
 
 def _refuse(connection: Connection, program: Program, now: datetime) -> None:
-    refused = arriving.c.verdict.in_(("no_key", "audience", "again", "limit"))
+    verdicts = ("no_key", "audience", "again", "limit")
+    refused = arriving.c.verdict.in_(verdicts)
     rows = select(
         literal(program.name),
         arriving.c.customer_id,
@@ -306,8 +350,7 @@ def _refuse(connection: Connection, program: Program, now: datetime) -> None:
         arriving.c.detail,
     ).where(refused)
     connection.execute(insert_ignore(connection, refusal).from_select(_REFUSAL, rows))
-    gone = exists().where(_at_the_door(program), refused)
-    connection.execute(delete(candidate).where(candidate.c.journey == program.name, gone))
+    _gone(connection, program, verdicts)
 
 
 _ENROLMENT = [

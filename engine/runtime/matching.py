@@ -36,7 +36,7 @@ from engine.cohort.onward import Onward
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.runtime.entry import ENTERS, Entered, arriving, enter
-from engine.store.scratch import COUNTED, insert_ignore, scratch
+from engine.store.scratch import COUNTED, insert_ignore, insert_into, scratch
 from engine.store.tables import IN_JOURNEY, customer, decision, enrolment, event, goal_reached, mark
 from engine.store.types import Instant, id_type, micros, span
 from triggers.event import EventTrigger
@@ -103,29 +103,27 @@ def let_in(
     """Let in those of `named` who may enter, as `entry.enter`; then let them hear what happened since they entered and
     was taken in before. Their entry may have come late, or be taken in beside the event by another engine. `locked`:
     their rows of `customer` are, already."""
+    names = {*program.exit_events, *program.goal_events}
+    if names and program.enter_events and not locked and connection.dialect.name == "postgresql":
+        # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside. Before the
+        # limit's row, in the order in which they hold both.
+        lock_customers(connection, select(named.subquery("named").c.customer_id))
     entered = enter(connection, program, named, now)
-    if entered.entered or entered.held_out:
-        _hear_what_came_before(connection, program, now, locked)
+    if names and (entered.entered or entered.held_out):
+        _hear_what_came_before(connection, program, names, now)
     return entered
 
 
-def _hear_what_came_before(connection: Connection, program: Program, now: datetime, locked: bool) -> None:
+def _hear_what_came_before(connection: Connection, program: Program, names: set[str], now: datetime) -> None:
     """Exits and goals of those in `arriving` who have just entered."""
-    names = {*program.exit_events, *program.goal_events}
-    if not names:
-        return
     since: ColumnElement[Any] = literal(now, Instant())
     if program.enter_events:
-        if connection.dialect.name == "postgresql" and not locked:
-            # Whoever takes in an event of theirs holds this lock: it is there already, or will find them inside.
-            lock_customers(connection, select(arriving.c.customer_id).where(arriving.c.verdict == ENTERS))
         since = func.coalesce(entry_event.c.occurred_at, since, type_=Instant())
         them = arriving.outerjoin(entry_event, entry_event.c.id == arriving.c.event_id)
         source = Onward(them, event, event.c.customer_id == arriving.c.customer_id)
     else:  # they may be everybody there is, too many to be locked; but little has happened since now
         if connection.dialect.name == "postgresql":
-            note = {"name": f"{UNHEARD}{program.version_id}:{micros(now)}", "value": None}
-            connection.execute(insert_ignore(connection, mark), [note])
+            _leave_a_mark(connection, program, now)
         source = Onward(event, arriving, event.c.customer_id == arriving.c.customer_id)
     happened = and_(
         arriving.c.verdict == ENTERS, event.c.occurred_at >= since, event.c.id.is_distinct_from(arriving.c.event_id)
@@ -137,6 +135,13 @@ def _hear_what_came_before(connection: Connection, program: Program, now: dateti
         arriving.c.verdict == ENTERS,
     )
     _hear_in_turn(connection, program, names, source, happened, just, now)
+
+
+def _leave_a_mark(connection: Connection, program: Program, now: datetime) -> None:
+    """For `beside`. A mark that is there, of the chunk before, is written over: whoever takes it must wait until this
+    transaction has committed, and then finds those it lets in."""
+    note = insert_into(connection, mark).values(name=f"{UNHEARD}{program.version_id}:{micros(now)}", value=None)
+    connection.execute(note.on_conflict_do_update(index_elements=["name"], set_={"value": note.excluded.value}))
 
 
 def hear_what_came_beside(connection: Connection, program: Program, entered_at: datetime, now: datetime) -> None:

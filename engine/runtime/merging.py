@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, String, cast, delete, func, literal, sel
 
 from engine.cohort.cohort import Cohort, Judgement, entry_event
 from engine.cohort.program import Program
-from engine.runtime import matching
+from engine.runtime import admission, matching
 from engine.runtime.belongings import hand_over
 from engine.runtime.identity import identified
 from engine.runtime.ingest import Incoming, arrived, park
@@ -48,6 +48,7 @@ def merge(
     }
     _enrolments(connection, winner, loser, now)
     hand_over(connection, winner, loser, now)
+    admission.passed(connection, programs, winner, now)
     connection.execute(delete(customer).where(customer.c.id == loser))
     lead(connection, names[loser], winner, now)
     connection.execute(insert_touched(connection), [{"customer_id": winner}])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from sqlalchemy import Connection, and_, exists, not_, or_, select
+from sqlalchemy import Connection, and_, not_, or_, select
 
 from engine.language import check_expressions
 from engine.language.content import Content, journey_file
@@ -18,7 +18,8 @@ from engine.language.journey import Journey
 from engine.language.registry import Registry
 from engine.language.words import read_model
 from engine.language.yaml import read
-from engine.store.tables import IN_JOURNEY, enrolment, journey_version
+from engine.runtime.versions import somebody_inside
+from engine.store.tables import journey_version
 
 
 def outlived(
@@ -28,9 +29,8 @@ def outlived(
     number, those with nothing wrong left out. A stopped one waits, so nothing is asked of it.
 
     `renewed`: journeys about to be published: their versions will take no more entries, and none will be stopped."""
-    inside = exists().where(enrolment.c.version_id == journey_version.c.id, IN_JOURNEY)
     state, anew = journey_version.c.state, journey_version.c.journey.in_(renewed)
-    at_work = or_(and_(state == "live", not_(anew)), and_(or_(state == "retired", anew), inside))
+    at_work = or_(and_(state == "live", not_(anew)), and_(or_(state == "retired", anew), somebody_inside()))
     rows = connection.execute(
         select(journey_version.c.journey, journey_version.c.number, journey_version.c.source)
         .where(at_work)

@@ -22,7 +22,7 @@ from engine.language.content import Content
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime import advance, delivery, parking, versions
+from engine.runtime import admission, advance, delivery, parking, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -30,11 +30,14 @@ from engine.runtime.fence import alive, fence
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
+from engine.runtime.pace import Pace
 from engine.runtime.pausing import ALL, pauses
 from engine.runtime.post import Post
 from engine.runtime.recovery import recover_all
-from engine.runtime.tick import Ticked, refresh, tick
+from engine.runtime.tick import CHUNKS, refresh, tick
+from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
+from engine.runtime.waiting import Watch
 from engine.segments.survey import prepare
 from engine.store import published
 from engine.store.database import Database
@@ -68,7 +71,8 @@ class Runtime:
         self.registry = registry
         self.clock = clock
         self.post = post
-        self.pace = advance.Pace(database.dialect)
+        self.pace = Pace(database.dialect)
+        self._watch = Watch()
         self._programs: dict[int, Program] = {}
         self._seen: tuple[object, ...] | None = None
         self._as_of: int | None = None
@@ -133,17 +137,25 @@ class Runtime:
             self._refuse_outlived(connection)
             programs = versions.load(connection, self.content, self.registry, now)
             refresh(connection, self.content, list(programs.values()), now)
-            versions.let_members_in(connection, programs, done, now)
+            versions.let_members_in(connection, programs, done)
             parking.afresh(connection, [one.journey for one in done if one.changed])
             return times, done
 
         self._as_of, done = self.database.written(write)
-        self.programs()
+        self._admit()
         return done
 
     def _refuse_outlived(self, connection: Connection, renewed: Sequence[str] = ()) -> None:
         if broken := outlived(connection, self.content, self.registry, renewed):
             raise ContentError(problem for problems in broken.values() for problem in problems)
+
+    def _admit(self) -> None:
+        """Let in whom a publish names. Another engine may go on with it, and does so if this one is killed."""
+        ticked = Ticked(more=True)
+        while ticked.more:
+            ticked.more = False
+            programs = list(self.programs().values())
+            admission.go_on(self.database, programs, self.clock.now(), self.pace, ticked, CHUNKS)
 
     def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
         """Accept events: when this returns they are durable and have found their journeys."""
@@ -176,10 +188,18 @@ class Runtime:
         people = self.people() if new else None
         return sum(people.introduce(who).merged for who in new) if people is not None else 0
 
-    def tick(self) -> Ticked:
-        """Let in whom dates, schedules and segments name now, and judge again who waits at the door."""
+    def tick(self, *, once: bool = False) -> Ticked:
+        """Let in whom dates, schedules and segments name now, and judge again who waits at the door.
+
+        once: one look, after which `more` says whether somebody is still to be let in."""
+        ticked = self._look()
+        while ticked.more and not once:
+            ticked.followed_by(self._look())
+        return ticked
+
+    def _look(self) -> Ticked:
         programs = list(self.programs().values())
-        return tick(self.database, self.content, programs, self.clock.now(), as_of=self._as_of)
+        return tick(self.database, self.content, programs, self.clock.now(), self.pace, self._watch, as_of=self._as_of)
 
     def work(self) -> list[Work]:
         """The versions that have something to do now."""

@@ -31,8 +31,8 @@ from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.ahead import next_moment
 from engine.runtime.clock import VirtualClock
 from engine.runtime.door import Door, Problems
-from engine.runtime.entry import enter
 from engine.runtime.ingest import Incoming
+from engine.runtime.matching import let_in
 from engine.runtime.post import Post
 from engine.runtime.profile import Writer
 from engine.runtime.references import reference
@@ -270,7 +270,7 @@ class Stage:
             customer.c.id.label("customer_id"), literal("manual:scenario").label("cause"), null().label("event_id")
         ).where(customer.c.external_id == self.id)
         with self.database.write() as connection:
-            enter(connection, self.witness.program, named, self.clock.now())
+            let_in(connection, self.witness.program, named, self.clock.now())
 
 
 def spoken_of(content: Content, journeys: Iterable[str]) -> Content:

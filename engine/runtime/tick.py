@@ -6,21 +6,21 @@ Waits need no tick of their own: a due_at that has come is a cohort, and whoever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, literal, select, true
+from sqlalchemy import Connection, select
 
-from engine.cohort.fires import Look, Timed
+from engine.cohort.fires import Due, Look, Timed
 from engine.cohort.program import Program
 from engine.language.content import Content
-from engine.runtime import beside, matching
+from engine.runtime import admission, beside, matching, waiting
 from engine.runtime.matching import let_in
+from engine.runtime.pace import Pace
 from engine.runtime.parking import try_again
+from engine.runtime.ticked import Ticked
+from engine.runtime.waiting import Watch
 from engine.segments import membership
 from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
@@ -29,69 +29,56 @@ from engine.store import published
 from engine.store.database import Database
 from engine.store.failures import deadlocked
 from engine.store.merges import looks_stay
-from engine.store.scratch import insert_ignore
-from engine.store.tables import candidate
-from engine.store.types import Instant
 from triggers.segment import SegmentTrigger
 
-log = logging.getLogger("karibu.tick")
+CHUNKS = 20
+"""Chunks of those named by the clock, and of those at the door, that one tick lets in, so that a large audience keeps
+segments and other journeys waiting for a second or so; the next tick goes on."""
 
-
-@dataclass
-class Ticked:
-    """What a tick did: entries by journey, and journeys whose trigger failed (tried again at the next tick)."""
-
-    entered: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, journey: str, entered: int) -> None:
-        if entered:
-            self.entered[journey] = self.entered.get(journey, 0) + entered
-
-    def fail(self, program: Program, error: Exception) -> None:
-        """The class of the error only: its text may hold a customer's data."""
-        log.error("journey %s could not let anybody in: %s", program.name, type(error).__name__)
-        self.failed[program.name] = type(error).__name__
+FEW = 500
+"""So many who join a segment in one look are let in in its own transaction; more of them chunk by chunk."""
 
 
 def tick(
-    database: Database, content: Content, programs: Sequence[Program], now: datetime, as_of: int | None = None
+    database: Database,
+    content: Content,
+    programs: Sequence[Program],
+    now: datetime,
+    pace: Pace | None = None,
+    watch: Watch | None = None,
+    as_of: int | None = None,
 ) -> Ticked:
-    """Do what is due at `now`. Each journey in a transaction of its own: one that fails harms no other.
+    """Do what is due at `now`. Each journey in transactions of its own: one that fails harms no other.
 
     `as_of`: `published.times` of when the content was read."""
-    ticked = Ticked()
+    ticked, pace = Ticked(), pace or Pace(database.dialect)
     for program in programs:
         if not (program.takes_entries and isinstance(program.journey.enter, Timed)):
             continue
         try:
-            ticked.add(program.name, database.written(partial(_go_off, program=program, now=now)))
+            _fire(database, program, program.journey.enter, now)
         except Exception as error:
-            ticked.fail(program, error)
+            ticked.fails(program.name, error)
+    admission.go_on(database, programs, now, pace, ticked, CHUNKS)
     suspects = prepare(database, content, now, as_of)
     _rhythms(database, programs, now)
-    looked = database.written(
-        partial(refresh, content=content, programs=programs, now=now, suspects=suspects, as_of=as_of)
-    )
-    for journey, entered in looked.entered.items():
-        ticked.add(journey, entered)
-    ticked.failed |= looked.failed
-    _door(database, programs, now, ticked)
+    look = partial(refresh, content=content, programs=programs, now=now, suspects=suspects, as_of=as_of)
+    ticked.join(database.written(look))
+    waiting.look(database, programs, now, pace, watch or Watch(), ticked, CHUNKS)
     try_again(database, programs, now)
     beside.hear(database, programs, now)
     return ticked
 
 
-def _go_off(connection: Connection, program: Program, now: datetime) -> int:
-    """Let in whom a date or schedule names; how many."""
-    rule = program.journey.enter
-    assert isinstance(rule, Timed)
-    looks_stay(connection)
-    if rule.takes_latecomers:
-        # Whoever changes while this looks is a latecomer to the look that takes them, and must be to a fire it can see.
-        membership.touched_stay(connection)
-    rows = rule.due(Look.of(connection, program, now))
-    return sum(let_in(connection, program, named, now).entered for named in rows)
+def _fire(database: Database, program: Program, trigger: Timed, now: datetime) -> None:
+    with database.read() as connection:
+        due = trigger.due(Look.of(connection, program, now))
+    if due:
+        database.written(partial(_claim, program=program, trigger=trigger, due=due, now=now))
+
+
+def _claim(connection: Connection, program: Program, trigger: Timed, due: Due, now: datetime) -> None:
+    admission.begin(connection, program, trigger.claim(Look.of(connection, program, now), due))
 
 
 def refresh(
@@ -102,11 +89,11 @@ def refresh(
     suspects: Mapping[str, Suspects] | None = None,
     as_of: int | None = None,
 ) -> Ticked:
-    """Look at exits, dates that came late and segments for those whose facts changed or whose time has come, and let
-    in who joined.
+    """Look at exits and segments for those whose facts changed or whose time has come, and let in who joined, or whom
+    what changed lets in.
 
     `suspects`: what `prepare` found at the same moment. `as_of`: as in `tick`; when something was published since, the
-    segments wait until the files have been read again."""
+    segments, and whom they or what changed let in, wait until the files have been read again."""
     looks_stay(connection)
     membership.begin(connection)
     ticked = Ticked()
@@ -114,42 +101,52 @@ def refresh(
         try:
             with connection.begin_nested():
                 matching.exit_when(connection, program, membership.changed, now)
-                entered = _latecomers(connection, program, now)
-            ticked.add(program.name, entered)
         except Exception as error:  # whatever a journey does wrong, it costs no other journey its segments
             if deadlocked(error):
                 raise
-            ticked.fail(program, error)
+            ticked.fails(program.name, error)
     if as_of not in (None, published.times(connection)):
         return ticked
     changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
-    if ticked.failed:
-        membership.again(connection)
-    for program in programs:
-        rule = program.journey.enter
-        if not (program.takes_entries and isinstance(rule, SegmentTrigger) and changes.joined.get(rule.segment)):
-            continue
-        named = rule.named(joined_at=now, among=membership.just_moved(rule.segment))
+    live = [program for program in programs if program.takes_entries]
+    anybody = connection.execute(select(membership.changed.c.customer_id).limit(1)).first() is not None
+    for program in live if anybody else ():
         try:
             with connection.begin_nested():
-                entered = let_in(connection, program, named, now).entered
-            ticked.add(program.name, entered)
+                _changed(connection, program, now)
         except Exception as error:
             if deadlocked(error):
                 raise
-            ticked.fail(program, error)
-            _to_the_door(connection, program, named, now)
+            ticked.fails(program.name, error)
+    if ticked.failed:
+        membership.again(connection)
+    for program in live:
+        rule = program.journey.enter
+        if not (isinstance(rule, SegmentTrigger) and (joined := changes.joined.get(rule.segment))):
+            continue
+        who = rule.named(joined_at=now, among=membership.just_moved(rule.segment))
+        try:
+            with connection.begin_nested():
+                if joined > FEW:
+                    waiting.stand(connection, program, who, "due", now)
+                else:
+                    ticked.add(program, let_in(connection, program, who, now).entered)
+        except Exception as error:  # nobody joins twice for one cause: they stand at the door until they can be let in
+            if deadlocked(error):
+                raise
+            ticked.fails(program.name, error)
+            waiting.stand(connection, program, who, "failed", now)
     return ticked
 
 
-def _latecomers(connection: Connection, program: Program, now: datetime) -> int:
-    """Let in those of `changed` whose date had come before it was known; how many. Here, in the transaction that takes
-    them out of `touched`: in another they could come between its look and the taking."""
-    rule = program.journey.enter
-    if not (program.takes_entries and isinstance(rule, Timed) and rule.takes_latecomers):
-        return 0
-    rows = rule.latecomers(Look.of(connection, program, now), membership.changed)
-    return sum(let_in(connection, program, named, now).entered for named in rows)
+def _changed(connection: Connection, program: Program, now: datetime) -> None:
+    """What it means to those who want to enter that their facts changed. Here, in the transaction that takes them out
+    of `touched`: in another they could come between its look and the taking."""
+    trigger = program.journey.enter
+    if isinstance(trigger, Timed):
+        for rows in trigger.overlooked(Look.of(connection, program, now), membership.changed):
+            waiting.stand(connection, program, rows, "due", now)
+    waiting.changed(connection, program, membership.changed, now)
 
 
 def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> None:
@@ -162,46 +159,3 @@ def _rhythms(database: Database, programs: Sequence[Program], now: datetime) -> 
         gaps = {event: shop_gap(connection, event) for event in stale(connection, wanted, now)}
     if gaps:
         database.written(partial(keep_gaps, gaps=gaps, now=now))
-
-
-def _to_the_door(connection: Connection, program: Program, named: Select[Any], now: datetime) -> None:
-    """Nobody joins twice for one cause: who could not be let in now stands at the door until they can."""
-    rows = named.subquery("named")
-    who = select(
-        literal(program.name), rows.c.customer_id, literal(""), rows.c.cause, literal("failed"), literal(now, Instant())
-    ).where(true())
-    columns = ["journey", "customer_id", "key", "cause", "reason", "since"]
-    connection.execute(insert_ignore(connection, candidate).from_select(columns, who))
-
-
-def _door(database: Database, programs: Sequence[Program], now: datetime, ticked: Ticked) -> None:
-    """Judge again who waits at the door: an audience that may have come true, a limit that may have room, a start."""
-    with database.read() as connection:
-        waiting = set(connection.scalars(select(candidate.c.journey).distinct()))
-    for program in programs:
-        if program.name not in waiting or not program.takes_entries:
-            continue
-        try:
-            ticked.add(program.name, database.written(partial(_judge_again, program=program, now=now)))
-        except Exception as error:
-            ticked.fail(program, error)
-
-
-def _judge_again(connection: Connection, program: Program, now: datetime) -> int:
-    """Let in those at the door who may enter now; how many."""
-    looks_stay(connection)
-    return let_in(connection, program, _waiting(program), now).entered
-
-
-def _waiting(program: Program) -> Select[Any]:
-    """Who waits at this journey's door, for one cause each."""
-    first = (
-        select(candidate.c.customer_id, func.min(candidate.c.cause).label("cause"))
-        .where(candidate.c.journey == program.name)
-        .group_by(candidate.c.customer_id)
-        .subquery("first")
-    )
-    return select(candidate.c.customer_id, candidate.c.cause, candidate.c.event_id).where(
-        candidate.c.journey == program.name,
-        exists().where(first.c.customer_id == candidate.c.customer_id, first.c.cause == candidate.c.cause),
-    )

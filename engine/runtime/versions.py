@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, not_, or_, select, update
 
 from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime.matching import let_in
+from engine.runtime import admission
 from engine.store import published
 from engine.store.tables import IN_JOURNEY, enrolment, journey_version
 from triggers.segment import SegmentTrigger
@@ -55,10 +55,11 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
         latest = connection.execute(
             select(journey_version).where(journey_version.c.journey == name).order_by(journey_version.c.number.desc())
         ).first()
-        inside = select(func.count()).where(enrolment.c.journey == name, IN_JOURNEY)
+        mine = select(journey_version.c.id).where(journey_version.c.journey == name)
+        inside = select(func.count()).where(enrolment.c.version_id.in_(mine), IN_JOURNEY)
         in_flight = connection.execute(inside).scalar_one()
-        mine = digest(content, name)
-        same = latest if latest is not None and latest.digest == mine else None
+        said = digest(content, name)
+        same = latest if latest is not None and latest.digest == said else None
         if same is not None and same.state == LIVE:
             results.append(Published(name, same.number, False, in_flight))
             continue
@@ -73,23 +74,21 @@ def publish(connection: Connection, content: Content, names: list[str], now: dat
             continue
         number = 1 if latest is None else latest.number + 1
         row = insert(journey_version).values(
-            journey=name, number=number, digest=mine, source=content.sources[name], state=LIVE, published_at=now
+            journey=name, number=number, digest=said, source=content.sources[name], state=LIVE, published_at=now
         )
         connection.execute(row)
         results.append(Published(name, number, True, in_flight))
     return results
 
 
-def let_members_in(
-    connection: Connection, programs: Mapping[int, Program], done: list[Published], now: datetime
-) -> None:
-    """`members: now`: those who are in the segment when the journey is published enter with it, also those who joined
-    while it was stopped. A join lets nobody in twice."""
+def let_members_in(connection: Connection, programs: Mapping[int, Program], done: list[Published]) -> None:
+    """`members: now`: those who are in the segment when the journey is published are to enter with it, also those who
+    joined while it was stopped. A join lets nobody in twice."""
     fresh = {(one.journey, one.number) for one in done if one.changed or one.resumed}
     for program in programs.values():
         rule = program.journey.enter
         if (program.name, program.number) in fresh and isinstance(rule, SegmentTrigger) and rule.members == "now":
-            let_in(connection, program, rule.named(), now)
+            admission.begin(connection, program, [None])
 
 
 def stop(connection: Connection, journey: str) -> int:
@@ -114,19 +113,30 @@ def fingerprint(connection: Connection) -> tuple[object, ...]:
     return (published.times(connection), *(tuple(row) for row in states))
 
 
+def somebody_inside() -> ColumnElement[bool]:
+    """Whether a version of `journey_version` has customers inside. The first in the order of its index is asked for:
+    asked whether there is one, PostgreSQL expects to find one soon in the table itself, and scans it where it
+    doesn't."""
+    mine = select(enrolment.c.id).where(enrolment.c.version_id == journey_version.c.id, IN_JOURNEY)
+    return mine.order_by(enrolment.c.step, enrolment.c.due_at).limit(1).scalar_subquery().is_not(None)
+
+
 def load(connection: Connection, content: Content, registry: Registry, now: datetime) -> dict[int, Program]:
     """Programs by version id, live ones first, each journey's newest first: what takes entries, and what has customers
     inside or goals still open."""
-    mine = enrolment.c.version_id == journey_version.c.id
-    inside = exists().where(mine, IN_JOURNEY)
-    measured = exists().where(mine, enrolment.c.entered_at > now - GOALS_STAY_OPEN)
-    later = journey_version.alias("later")
-    number, newest = journey_version.c.number, select(func.max(later.c.number))
-    just_retired = number == newest.where(later.c.journey == journey_version.c.journey).scalar_subquery() - 1
-    wanted = or_(journey_version.c.state == LIVE, just_retired, inside, measured)
-    rows = connection.execute(
-        select(journey_version).where(wanted).order_by(journey_version.c.journey, journey_version.c.number.desc())
+    version, later = journey_version.c, journey_version.alias("later").c
+    admits = {one.version_id for admissions in admission.under_way(connection).values() for one in admissions}
+    # Nobody enters a version long after its successor came out, so that tells how old its youngest enrolment is at
+    # least. To ask the enrolments would be to scan them all: those that have ended stand in no index by version.
+    over = exists().where(
+        later.journey == version.journey,
+        later.number == version.number + 1,
+        later.published_at <= now - GOALS_STAY_OPEN,
     )
+    newest = select(func.max(later.number)).where(later.journey == version.journey).scalar_subquery()
+    just_retired = version.number == newest - 1
+    wanted = or_(version.state == LIVE, just_retired, not_(over), version.id.in_(sorted(admits)), somebody_inside())
+    rows = connection.execute(select(journey_version).where(wanted).order_by(version.journey, version.number.desc()))
     programs = {}
     for row in rows:
         try:

@@ -239,12 +239,6 @@ def _one_at_a_time(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.segments')"))))
 
 
-def touched_stay(connection: Connection) -> None:
-    """Nobody takes `touched` until this transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock_shared(text("hashtext('karibu.segments')"))))
-
-
 def begin(connection: Connection) -> None:
     """Read `touched` into `changed`. All that this transaction looks at of them it looks at after this: whoever is
     touched once more meanwhile stays in `touched`."""

@@ -314,7 +314,8 @@ class Refusal(SQLModel, table=True):
 
 class Candidate(SQLModel, table=True):
     """Someone at the door: their audience may yet come true (grace), the limit has no room now (limit), another
-    journey sent them (start), or letting in who joined failed (failed). Judged again until `until`, if there is one."""
+    journey sent them (start), they are among many (due), or letting them in failed (failed). Judged again until
+    `until`, if there is one."""
 
     journey: str = _text(key=True)
     customer_id: int = _points_to("customer", key=True)
@@ -325,7 +326,17 @@ class Candidate(SQLModel, table=True):
     since: datetime = _at()
     until: datetime | None = _at(null=True)
 
-    __table_args__ = (Index("ix_candidate_customer", "customer_id"),)
+    __table_args__ = (
+        Index("ix_candidate_customer", "customer_id"),
+        Index("ix_candidate_door", "journey", "reason", "since", "customer_id", "cause"),
+        Index(
+            "ix_candidate_until",
+            "journey",
+            "until",
+            sqlite_where=text("until IS NOT NULL"),
+            postgresql_where=text("until IS NOT NULL"),
+        ),
+    )
 
 
 class EntryQuota(SQLModel, table=True):

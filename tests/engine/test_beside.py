@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -11,7 +12,8 @@ from engine.runtime import beside
 from engine.store.database import Database
 from engine.store.merges import facts_stay
 from tests.engine.shop import START, Shop
-from tests.engine.test_interleavings import CLOCK
+from tests.engine.test_admission import Small, at_commit, come
+from tests.engine.test_interleavings import CLOCK, outcome_of
 
 pytestmark = pytest.mark.postgres
 
@@ -49,3 +51,30 @@ def test_a_version_that_this_engine_does_not_know_is_left_to_others_for_a_day(
     assert shop.rows(LEFT) == [(1,)]
     beside.hear(postgres_database, [], now + timedelta(hours=25))
     assert shop.rows(LEFT) == [(0,)]
+
+
+def test_a_mark_is_not_taken_while_a_later_chunk_of_the_same_look_lets_people_in(
+    postgres_database: Database, tmp_path: Path
+) -> None:
+    shop = Shop.of(tmp_path, postgres_database, CLOCK)
+    shop.runtime.pace = Small("postgresql")
+    come(shop, 2 * Small.LARGE)
+    shop.settle()
+    shop.clock.advance_to(START + timedelta(hours=1))
+    other = shop.beside(Database(postgres_database.url.render_as_string(hide_password=False)))
+    at = shop.clock.now() + timedelta(seconds=1)
+    programs = list(other.runtime.programs().values())
+    hears = Thread(target=beside.hear, args=(other.runtime.database, programs, at))
+
+    def meanwhile(n: int) -> None:
+        if n == 3:  # the claim, the first chunk, and now the second
+            other.happens("c008", "closed", at=at)
+            hears.start()
+            hears.join(0.5)  # it waits for this chunk
+
+    with at_commit(postgres_database, meanwhile):
+        assert shop.runtime.tick().entered == {"hi": 2 * Small.LARGE}
+    hears.join(60)
+    shop.later(seconds=2)
+    assert outcome_of(shop, "c008") == [("exited",)]
+    other.runtime.database.dispose()

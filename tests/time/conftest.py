@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from engine.cohort.fires import Look, Timed
+from engine.cohort.fires import Fire, Look, Timed
 from engine.store.database import Database
 from engine.store.local_time import ensure_zones
 from engine.store.tables import customer, touched
@@ -43,9 +43,11 @@ class Shop:
         """(customer, cause) of everybody who comes in at this moment."""
         with self.database.write() as connection:
             look = Look(connection, self.journey, self.published, BRAND, now)
+            fires = trigger.claim(look, trigger.due(look))
+            named = [trigger.named(look, Fire.read(fire.written())) for fire in fires]
             return [
                 (self.ids[row.customer_id], row.cause)
-                for rows in [*trigger.due(look), *trigger.latecomers(look, touched)]
+                for rows in (*named, *trigger.overlooked(look, touched))
                 for row in connection.execute(rows.order_by(customer.c.id))
             ]
 

@@ -82,8 +82,9 @@ def looks(database: Database, trigger: Timed, moments: list[datetime]) -> Counte
     came: Counter[tuple[str, str, datetime]] = Counter()
     for now in moments:
         with database.write() as connection:
-            for rows in trigger.due(Look(connection, "journey", START, BRAND, now)):
-                named = rows.add_columns(customer.c.timezone, customer.c.external_id)
+            look = Look(connection, "journey", START, BRAND, now)
+            for fire in trigger.claim(look, trigger.due(look)):
+                named = trigger.named(look, fire).add_columns(customer.c.timezone, customer.c.external_id)
                 for row in connection.execute(named):
                     came[row.timezone, f"{row.cause} {row.external_id.split(' ')[-1]}", now] += 1
     return came
@@ -152,8 +153,10 @@ def test_two_processes_that_look_at_once_let_everybody_in_once(postgres_url: str
             for now in moments:
                 together.wait(PATIENCE)
                 with mine.write() as connection:
-                    for rows in trigger.due(Look(connection, "journey", begin, BRAND, now)):
-                        for row in connection.execute(rows.add_columns(customer.c.external_id)):
+                    look = Look(connection, "journey", begin, BRAND, now)
+                    for fire in trigger.claim(look, trigger.due(look)):
+                        rows = trigger.named(look, fire).add_columns(customer.c.external_id)
+                        for row in connection.execute(rows):
                             came[row.external_id, row.cause].append(number)
         except BaseException as error:
             failed.append(error)
