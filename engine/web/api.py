@@ -55,7 +55,7 @@ def _events(site: Site) -> APIRouter:
 
     @routes.post("/events")
     async def events(request: Request, caller: Writer) -> Response:
-        return await posted.take(request, site.intake, site.app())
+        return await posted.take(request, site.intake, site.app(), page=caller.browser)
 
     @routes.get("/status")
     def status(caller: Reader) -> Response:

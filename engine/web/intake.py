@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import select
 
-from engine.runtime.identity import known
+from engine.runtime.identity import Who, known
 from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
 from engine.store.tables import event
@@ -50,10 +51,15 @@ class Request:
     same request key would have used."""
 
     events: Sequence[Incoming]
-    dated: frozenset[int]
+    dated: frozenset[int] = frozenset()
     named: frozenset[int] = frozenset()
     unless: str | None = None
     verdicts: Future[list[Verdict]] = field(default_factory=Future)
+
+    @property
+    def longer(self) -> set[tuple[str, str]]:
+        """The source and key that a longer body's event would have."""
+        return set() if self.unless is None else {(self.events[0].source, self.unless)}
 
 
 class Intake:
@@ -80,22 +86,53 @@ class Intake:
         if self._thread.is_alive():
             self._thread.join(patience)
 
-    def submit(
-        self,
-        events: Sequence[Incoming],
-        dated: frozenset[int] = frozenset(),
-        named: frozenset[int] = frozenset(),
-        unless: str | None = None,
-    ) -> Future[list[Verdict]]:
-        """Their verdicts, in order, once they are durable; or Reused. Raises Full."""
-        request = Request(events, dated, named, unless)
+    @contextmanager
+    def room(self, events: int) -> Iterator[Callable[[Request], Future[list[Verdict]]]]:
+        """Room in the queue for so many events, kept while something is done that has to come before them. What it
+        gives takes the request: its verdicts, in order, once they are durable; or Reused. Raises Full."""
         with self._changed:
-            if self._closing or self.waiting + len(events) > self._most:
+            if self._closing or self.waiting + events > self._most:
                 raise Full
-            self.waiting += len(events)
-            self._queue.append(request)
-            self._changed.notify()
-        return request.verdicts
+            self.waiting += events
+        left = events
+
+        def submit(request: Request) -> Future[list[Verdict]]:
+            nonlocal left
+            with self._changed:
+                if self._closing:
+                    raise Full
+                left -= len(request.events)
+                self._queue.append(request)
+                self._changed.notify()
+            return request.verdicts
+
+        try:
+            yield submit
+        finally:
+            with self._changed:
+                self.waiting -= left
+
+    def contradicts(self, request: Request, whos: Mapping[int, Who]) -> set[int]:
+        """The places of events that will be refused, as far as can be told before: another one has their key, or the
+        request's own key came with another body. `whos`: all names of their customers, by place."""
+        came, _ = self._known(request.events, request.longer)
+        if not came:
+            return set()
+        with self.runtime.database.read() as connection:
+            ids = known(connection, {name for who in whos.values() for name in who.names})
+        found: list[Verdict] = []
+        for place, one in enumerate(request.events):
+            names = whos[place].names if place in whos else (one.customer,)
+            old = came.get((one.source, one.key))
+            if old is None:
+                found.append("accepted")
+                continue
+            meant = (_Known.of(replace(one, customer=name), ids) for name in names)
+            same = any(old.same(this, place in request.dated) for this in meant)
+            found.append("duplicate" if same else "conflict")
+        if request.named and _reused(request, found, came):
+            return set(range(len(found)))
+        return {place for place, verdict in enumerate(found) if verdict == "conflict"}
 
     def _live(self) -> None:
         while True:
@@ -133,7 +170,7 @@ class Intake:
                 request.verdicts.set_result(found)
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
-        longer = {(SOURCE, request.unless) for request in group if request.unless is not None}
+        longer = {name for request in group for name in request.longer}
         came, ids = self._known([one for request in group for one in request.events], longer)
         fresh: list[Incoming] = []
         verdicts: list[list[Verdict] | None] = []
@@ -149,7 +186,7 @@ class Intake:
                     mine.append(one)
                     found.append("accepted")
                 else:
-                    same = old.same(this, dated=place in request.dated)
+                    same = old.same(this, place in request.dated)
                     found.append("duplicate" if same else "conflict")
             if request.named and _reused(request, found, came):
                 verdicts.append(None)
@@ -186,7 +223,7 @@ class Intake:
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:
     """Whether the request's key came with another body: an event of it was another one, or there were more or fewer."""
     before = {found[place] for place in request.named}
-    return "conflict" in before or len(before) > 1 or (SOURCE, request.unless) in known
+    return "conflict" in before or len(before) > 1 or bool(request.longer & known.keys())
 
 
 @dataclass(frozen=True)
@@ -203,7 +240,7 @@ class _Known:
     def of(cls, one: Incoming, ids: Mapping[str, int]) -> _Known:
         return cls(ids.get(one.customer, one.customer), one.name, one.occurred_at, one.properties)
 
-    def same(self, one: _Known, *, dated: bool) -> bool:
+    def same(self, one: _Known, dated: bool) -> bool:
         """Whether it says the same. An event without a time of its own came when it came."""
         then = self.occurred_at == one.occurred_at or not dated
         return (self.customer, self.name, self.properties) == (one.customer, one.name, one.properties) and then
