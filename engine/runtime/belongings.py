@@ -33,8 +33,9 @@ from engine.store.types import id_type
 Values = dict[str, Any]
 
 
-def hand_over(connection: Connection, winner: int, loser: int, now: datetime) -> None:
-    """Give the winner all that names the loser, but for enrolments and their messages, in the caller's transaction."""
+def hand_over(connection: Connection, winner: int, loser: int, now: datetime, *, page: bool = False) -> None:
+    """Give the winner all that names the loser, but for enrolments and their messages, in the caller's transaction.
+    `page`: it is a page that says they are one."""
     for table in (event, identity):
         mine = table.c.customer_id == loser
         connection.execute(update(table).where(mine).values(customer_id=winner))
@@ -43,7 +44,7 @@ def hand_over(connection: Connection, winner: int, loser: int, now: datetime) ->
     _memberships(connection, winner, loser)
     _doors(connection, winner, loser)
     connection.execute(delete(touched).where(touched.c.customer_id == loser))
-    _profile(connection, winner, loser, now)
+    _profile(connection, winner, loser, now, page)
 
 
 def _tallies(connection: Connection, winner: int, loser: int) -> None:
@@ -115,11 +116,11 @@ def _doors(connection: Connection, winner: int, loser: int) -> None:
         _write(connection, table, loser, add, served)
 
 
-def _profile(connection: Connection, winner: int, loser: int, now: datetime) -> None:
+def _profile(connection: Connection, winner: int, loser: int, now: datetime, page: bool) -> None:
     """Of each fact the newer word holds."""
     both = known_facts(connection, (winner, loser))
     mine = both[winner]
-    mine.join(both[loser])
+    mine.join(both[loser], page=page)
     connection.execute(update(customer).where(customer.c.id == winner).values(news(mine, now)))
 
 

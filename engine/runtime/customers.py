@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, literal, or_, select
 
 from engine.cohort.program import Program
 from engine.runtime import matching
-from engine.runtime.identity import ANONYMOUS, Who, known, nameless, own
+from engine.runtime.identity import ANONYMOUS, EMAIL, PHONE, Who, known, nameless, own
 from engine.runtime.ingest import ingest, lock_live
 from engine.runtime.merging import lead, merge
 from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from engine.store.failures import DatabaseBusy, deadlocked
 from engine.store.merges import alone, facts_stay
-from engine.store.tables import customer
+from engine.store.tables import consent, customer, customer_tag
 from engine.store.types import id_type
 
 log = logging.getLogger("karibu.customers")
@@ -52,11 +52,21 @@ def strangers(connection: Connection, whos: Sequence[Who]) -> list[Who]:
     def strange(who: Who) -> bool:
         if any(name in lone for name in who.names[1:]):
             return True
-        return who.anonymous_id is not None and (
-            found.get(who.name) is None or found[who.name] != found.get(ANONYMOUS + who.anonymous_id)
-        )
+        if who.anonymous_id is None:
+            return False
+        mine, theirs = found.get(who.name), found.get(ANONYMOUS + who.anonymous_id)
+        return mine is None or (mine != theirs and not (who.page and theirs and vouched(connection, theirs)))
 
     return [who for who in told if strange(who)]
+
+
+def vouched(connection: Connection, row_id: int) -> bool:
+    """Whether something is known of a customer without an id that only the shop can have told: a yes to a topic, a tag.
+    A page may not give that to somebody else."""
+    yes = select(consent.c.customer_id).where(consent.c.customer_id == row_id, consent.c.state == "on")
+    tags = select(customer_tag.c.customer_id).where(customer_tag.c.customer_id == row_id)
+    nobody = select(customer.c.id).where(customer.c.id == row_id, customer.c.external_id.startswith(ANONYMOUS))
+    return connection.execute(nobody.where(or_(yes.exists(), tags.exists()))).first() is not None
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,10 @@ class People:
         """Somebody is known by all these names from now on: what the anonymous id or the address did is theirs.
 
         An anonymous id that belongs to another customer of the shop (they share a device) merges nobody: it only leads
-        here from now on. An address merges only a customer who is known by nothing else."""
+        here from now on. An address merges only a customer who is known by nothing else.
+
+        A page, that is anybody, merges only who has no name but an anonymous id, by that id. Somebody known gets of
+        them what they did, and facts that nobody has told; nobody `vouched` for is merged into somebody known."""
 
         def write(connection: Connection) -> Told:
             told = self._known(connection, who.name)
@@ -81,9 +94,13 @@ class People:
                 theirs = known(connection, [name]).get(name)
                 if theirs == mine:
                     continue
-                if theirs is not None and nameless(_external_id(connection, theirs)):
-                    self._merge(connection, mine, theirs, told)
-                elif name.startswith(ANONYMOUS):
+                device = name.startswith(ANONYMOUS)
+                called = "" if theirs is None else _external_id(connection, theirs)
+                if theirs is not None and called.startswith(_joined_by(device, who.page)):
+                    stranger = who.page and not told.created
+                    if not (stranger and vouched(connection, theirs)):
+                        self._merge(connection, mine, theirs, told, page=stranger)
+                elif device:
                     lead(connection, name, mine, self.now)
             told.customer = _external_id(connection, mine)
             return told
@@ -147,8 +164,8 @@ class People:
             Writer(connection, self.now).customers([name], {} if created is None else {name: created})
         return Told(name, created=fresh)
 
-    def _merge(self, connection: Connection, winner: int, loser: int, told: Told) -> None:
-        event, wakes = merge(connection, self.programs, winner, loser, self.now)
+    def _merge(self, connection: Connection, winner: int, loser: int, told: Told, *, page: bool = False) -> None:
+        event, wakes = merge(connection, self.programs, winner, loser, self.now, page=page)
         receipt = ingest(connection, self.programs, self.worth, [event], self.now)
         told.merged += 1
         told.wakes |= wakes | receipt.wakes
@@ -165,6 +182,13 @@ class People:
                 if attempt == TRIES - 1 or self.database.dialect == "sqlite":
                     raise
         raise AssertionError("unreachable")
+
+
+def _joined_by(device: bool, page: bool) -> tuple[str, ...]:
+    """How the external ids begin of those whom an anonymous id, or an address, makes one with whoever has an id."""
+    if page:
+        return (ANONYMOUS,) if device else ()
+    return (ANONYMOUS, EMAIL, PHONE) if device else (EMAIL, PHONE)
 
 
 def _external_id(connection: Connection, row_id: int) -> str:

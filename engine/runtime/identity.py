@@ -8,7 +8,8 @@ Each way to name somebody is a text, so that an event can carry any of them as i
     phone:77e…        the keyed hash of a phone number
 
 The text is also the external id of the customer who is made where nobody has heard of them. Two customers may have the
-same address: it then means the one who was seen first.
+same address: it then means the one who was seen first. An address that only a page has told finds nobody: anybody could
+have what is said of its owner come to somebody else.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ _HASHES: Mapping[str, Column[str]] = {EMAIL: customer.c.email_hash, PHONE: custo
 
 @dataclass(frozen=True)
 class Who:
-    """Somebody, by all that a sender knows of them. Addresses are their keyed hashes (`door.who_of` makes them)."""
+    """Somebody, by all that a sender knows of them. Addresses are their keyed hashes (`door.who_of` makes them).
+    `page`: the sender is a page with a browser key, so anybody."""
 
     external_id: str | None = None
     anonymous_id: str | None = None
     email_hash: str | None = None
     phone_hash: str | None = None
+    page: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,5 +119,6 @@ def _led(dialect: str) -> Select[str, int]:
 
 def _addresses(connection: Connection, prefix: str, column: Column[str], names: list[str]) -> dict[str, int]:
     hashes = {name.removeprefix(prefix): name for name in names}
-    rows = select(column, func.min(customer.c.id)).where(column.in_(sorted(hashes))).group_by(column)
+    told_by_shop = func.coalesce(customer.c.said_at[prefix.removesuffix(":")].as_float(), 0) >= 0
+    rows = select(column, func.min(customer.c.id)).where(column.in_(sorted(hashes)), told_by_shop).group_by(column)
     return {hashes[address]: customer_id for address, customer_id in connection.execute(rows)}

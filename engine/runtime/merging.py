@@ -35,9 +35,15 @@ SOURCE = "karibu"
 
 
 def merge(
-    connection: Connection, programs: Sequence[Program], winner: int, loser: int, now: datetime
+    connection: Connection,
+    programs: Sequence[Program],
+    winner: int,
+    loser: int,
+    now: datetime,
+    *,
+    page: bool = False,
 ) -> tuple[Incoming, set[int]]:
-    """Make the loser the winner, in a transaction that is `alone`. Both must be there.
+    """Make the loser the winner, in a transaction that is `alone`. Both must be there. `page`: a page says so.
 
     Returns the event that tells of it, to be taken in by the same transaction, and the versions that have work now."""
     names = _lock(connection, winner, loser)
@@ -47,7 +53,7 @@ def merge(
         for version in _hear(connection, programs, one, other, now)
     }
     _enrolments(connection, winner, loser, now)
-    hand_over(connection, winner, loser, now)
+    hand_over(connection, winner, loser, now, page=page)
     admission.passed(connection, programs, winner, now)
     connection.execute(delete(customer).where(customer.c.id == loser))
     lead(connection, names[loser], winner, now)

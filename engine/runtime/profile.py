@@ -57,7 +57,7 @@ class Profile:
     tags.
 
     None as a value clears it. What isn't mentioned stays. `at`: when it was said (None: now); what was said later of
-    the same thing stands, whenever this comes."""
+    the same thing stands, whenever this comes. `page`: it came with a browser key, so anybody may have said it."""
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +66,7 @@ class Profile:
     untags: tuple[str, ...] = ()
     created_at: datetime | None = None
     at: datetime | None = None
+    page: bool = False
 
 
 class Writer:
@@ -115,7 +116,8 @@ class Writer:
                 raise ValueError(f"no column of a customer: {sorted(unknown)}")
             created = {} if profile.created_at is None else {CREATED: profile.created_at}
             if row_id in people:
-                people[row_id].hear({**profile.columns, **created}, profile.attributes, profile.at or self.now)
+                columns, at = {**profile.columns, **created}, profile.at or self.now
+                people[row_id].hear(columns, profile.attributes, at, page=profile.page)
         for row_id, facts in people.items():
             if facts.heard:
                 new = update(customer).where(customer.c.id == row_id).values(news(facts, self.now))

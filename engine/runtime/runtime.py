@@ -180,11 +180,15 @@ class Runtime:
         worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
         return People(self.database, list(self.programs().values()), worth, self.clock.now())
 
+    def strangers(self, whos: Sequence[Who]) -> list[Who]:
+        """Those of them who are to be introduced."""
+        with self.database.read() as connection:
+            return strangers(connection, whos)
+
     def introduce(self, whos: Sequence[Who]) -> int:
         """Have all names of each of these lead to one customer, as `People.introduce`. How many customers that made
         fewer. Before their events are taken in; costs a look when there is nothing to do."""
-        with self.database.read() as connection:
-            new = strangers(connection, whos)
+        new = self.strangers(whos)
         people = self.people() if new else None
         return sum(people.introduce(who).merged for who in new) if people is not None else 0
 

@@ -57,8 +57,8 @@ def _events(site: Site) -> Route:
     dependencies costs more than to read the event. The first of all routes."""
 
     async def events(request: Request) -> Response:
-        await admit(request, "write")
-        return await posted.take(request, site.intake, site.app())
+        caller = await admit(request, "write")
+        return await posted.take(request, site.intake, site.app(), page=caller.browser)
 
     return Route("/v1/events", events, methods=["POST"])
 

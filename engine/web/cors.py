@@ -18,7 +18,10 @@ BELOW = "/v1/"
 PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Idempotency-Key, X-API-Key",
+    # X-Retry-Count: Segment's SDK says with it that it tries again, which it could not do otherwise.
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Encoding, Content-Type, Idempotency-Key, X-API-Key, X-Retry-Count"
+    ),
     "Access-Control-Max-Age": "3600",
 }
 

@@ -24,8 +24,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
 from engine.web import bodies
+from engine.web.accepting import accept
 from engine.web.answers import answer
 from engine.web.intake import Full, Intake, Reused, Verdict
+from engine.web.intake import Request as Taking
 from engine.web.reading import MOST_EVENTS, Fault, Lines, Posted, Unreadable, read
 
 LARGEST_BODY = 2 * 1024 * 1024
@@ -55,10 +57,12 @@ NOT_KEPT = "the events could not be kept"
 REUSED = "this Idempotency-Key came with another body before; nothing of this one was taken"
 
 
-async def take(request: Request, intake: Intake, app: App) -> Response:
-    """Take what was posted, and say what became of it. Raises HTTPException."""
+async def take(request: Request, intake: Intake, app: App, *, page: bool = False) -> Response:
+    """Take what was posted, and say what became of it. `page`: with a browser key. Raises HTTPException."""
     key = idempotency_key(request.headers.get("idempotency-key"))
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in LINE_TYPES:
+        if page:
+            raise HTTPException(403, "a browser key may not send a stream: it needs a key that is kept secret")
         return await _Stream(request, intake, app, key).take()
     if intake.full():
         return _full()
@@ -67,16 +71,16 @@ async def take(request: Request, intake: Intake, app: App) -> Response:
     try:
         with intake.reading(max(1, min(MOST_EVENTS, len(body) // BYTES))):
             posted = (
-                read(body, app.door, now, key)
+                read(body, app.door, now, key, page=page)
                 if len(body) <= SMALL_BODY
-                else await run_in_threadpool(read, body, app.door, now, key)
+                else await run_in_threadpool(read, body, app.door, now, key, page=page)
             )
     except Full:
         return _full()
     except Unreadable as why:
         return answer(400, {"error": str(why)})
     try:
-        verdicts = await _submit(intake, app, posted, None if key is None else f"{key}:{posted.count}")
+        verdicts = await _submit(intake, posted, None if key is None else f"{key}:{posted.count}")
     except Full:
         return _full()
     except Reused:
@@ -107,18 +111,16 @@ def idempotency_key(header: str | None) -> str | None:
     return header.strip('"')
 
 
-async def _submit(intake: Intake, app: App, posted: Posted, unless: str | None = None) -> list[Verdict]:
-    """The verdicts on the posted events, once they are durable. Whoever is told by several names is introduced first,
-    in transactions of their own: told again, that changes nothing."""
+async def _submit(intake: Intake, posted: Posted, unless: str | None = None) -> list[Verdict]:
+    """The verdicts on the posted events, once they are durable."""
     if not posted.events:
         return []
-    if posted.whos:
-        await run_in_threadpool(app.runtime.introduce, posted.whos)
     places = range(len(posted.events))
     dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
     named = frozenset(place for place in places if posted.events[place][0] in posted.named)
     events = [incoming for _, incoming in posted.events]
-    found = await intake.submit(events, dated, named, unless)
+    whos = {place: posted.whos[index] for place, (index, _) in enumerate(posted.events) if index in posted.whos}
+    found = await accept(intake, Taking(events, dated, named, unless), whos)
     # An event that this request's own key names has come with this request before: the answer is the same again.
     return ["accepted" if place in named else verdict for place, verdict in enumerate(found)]
 
@@ -189,7 +191,7 @@ class _Stream:
     async def _batch(self, posted: Posted, lines: Lines) -> None:
         for pause in (*PATIENCE, None):
             try:
-                verdicts = await _submit(self.intake, self.app, posted)
+                verdicts = await _submit(self.intake, posted)
                 break
             except Full:
                 if pause is None:

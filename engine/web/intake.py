@@ -14,14 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import Text, bindparam, select
 
-from engine.runtime.identity import known
+from engine.runtime.identity import Who, known
 from engine.runtime.ingest import BATCH, Incoming
 from engine.runtime.runtime import Runtime
 from engine.store.given import among, listed
@@ -51,15 +51,20 @@ class Reused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """Events that belong together. `dated` are the places of those that say when they happened; `named` of those whose
-    key is made of the request's own: all of them have come before, or none. `unless`: a key that a longer body with the
-    same request key would have used."""
+    """Events that belong together; made in a running event loop, which hears the verdicts. `dated` are the places of
+    those that say when they happened; `named` of those whose key is made of the request's own: all of them have come
+    before, or none. `unless`: a key that a longer body with the same request key would have used."""
 
     events: Sequence[Incoming]
-    dated: frozenset[int]
-    named: frozenset[int]
-    unless: str | None
-    verdicts: asyncio.Future[list[Verdict]]
+    dated: frozenset[int] = frozenset()
+    named: frozenset[int] = frozenset()
+    unless: str | None = None
+    verdicts: asyncio.Future[list[Verdict]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def longer(self) -> set[tuple[str, str]]:
+        """The source and key that a longer body's event would have."""
+        return set() if self.unless is None else {(self.events[0].source, self.unless)}
 
 
 class Intake:
@@ -109,22 +114,53 @@ class Intake:
         if self._thread.is_alive():
             self._thread.join(patience)
 
-    def submit(
-        self,
-        events: Sequence[Incoming],
-        dated: frozenset[int] = frozenset(),
-        named: frozenset[int] = frozenset(),
-        unless: str | None = None,
-    ) -> asyncio.Future[list[Verdict]]:
-        """Their verdicts, in order, once they are durable; or Reused. Raises Full. Only in a running event loop."""
-        request = Request(events, dated, named, unless, asyncio.get_running_loop().create_future())
+    @contextmanager
+    def room(self, events: int) -> Iterator[Callable[[Request], asyncio.Future[list[Verdict]]]]:
+        """Room in the queue for so many events, kept while something is done that has to come before them. What it
+        gives takes the request: its verdicts, in order, once they are durable; or Reused. Raises Full."""
         with self._changed:
-            if not self._takes(len(events)):
+            if not self._takes(events):
                 raise Full
-            self.waiting += len(events)
-            self._queue.append(request)
-            self._changed.notify()
-        return request.verdicts
+            self.waiting += events
+        left = events
+
+        def submit(request: Request) -> asyncio.Future[list[Verdict]]:
+            nonlocal left
+            with self._changed:
+                if self._closing:
+                    raise Full
+                left -= len(request.events)
+                self._queue.append(request)
+                self._changed.notify()
+            return request.verdicts
+
+        try:
+            yield submit
+        finally:
+            with self._changed:
+                self.waiting -= left
+
+    def contradicts(self, request: Request, whos: Mapping[int, Who]) -> set[int]:
+        """The places of events that will be refused, as far as can be told before: another one has their key, or the
+        request's own key came with another body. `whos`: all names of their customers, by place."""
+        came, _ = self._known(request.events, request.longer)
+        if not came:
+            return set()
+        with self.runtime.database.read() as connection:
+            ids = known(connection, {name for who in whos.values() for name in who.names})
+        found: list[Verdict] = []
+        for place, one in enumerate(request.events):
+            names = whos[place].names if place in whos else (one.customer,)
+            old = came.get((one.source, one.key))
+            if old is None:
+                found.append("accepted")
+                continue
+            meant = (_Known.of(replace(one, customer=name), ids) for name in names)
+            same = any(old.same(this, place in request.dated) for this in meant)
+            found.append("duplicate" if same else "conflict")
+        if request.named and _reused(request, found, came):
+            return set(range(len(found)))
+        return {place for place, verdict in enumerate(found) if verdict == "conflict"}
 
     def _live(self) -> None:
         many, begun, ended = False, 0.0, 0.0
@@ -173,7 +209,7 @@ class Intake:
         _tell([(request.verdicts, one) for request, one in zip(group, told, strict=True)])
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
-        longer = {(SOURCE, request.unless) for request in group if request.unless is not None}
+        longer = {name for request in group for name in request.longer}
         came, ids = self._known([one for request in group for one in request.events], longer)
         fresh: list[Incoming] = []
         verdicts: list[list[Verdict] | None] = []
@@ -189,7 +225,7 @@ class Intake:
                     mine.append(one)
                     found.append("accepted")
                 else:
-                    same = old.same(this, dated=place in request.dated)
+                    same = old.same(this, place in request.dated)
                     found.append("duplicate" if same else "conflict")
             if request.named and _reused(request, found, came):
                 verdicts.append(None)
@@ -261,7 +297,7 @@ def _settle(outcomes: Sequence[Outcome]) -> None:
 def _reused(request: Request, found: Sequence[Verdict], known: Mapping[Any, object]) -> bool:
     """Whether the request's key came with another body: an event of it was another one, or there were more or fewer."""
     before = {found[place] for place in request.named}
-    return "conflict" in before or len(before) > 1 or (SOURCE, request.unless) in known
+    return "conflict" in before or len(before) > 1 or bool(request.longer & known.keys())
 
 
 @dataclass(frozen=True)
@@ -278,7 +314,7 @@ class _Known:
     def of(cls, one: Incoming, ids: Mapping[str, int]) -> _Known:
         return cls(ids.get(one.customer, one.customer), one.name, one.occurred_at, one.properties)
 
-    def same(self, one: _Known, *, dated: bool) -> bool:
+    def same(self, one: _Known, dated: bool) -> bool:
         """Whether it says the same. An event without a time of its own came when it came."""
         then = self.occurred_at == one.occurred_at or not dated
         return (self.customer, self.name, self.properties) == (one.customer, one.name, one.properties) and then

@@ -31,6 +31,7 @@ from engine.runtime.door import Door, Problems, who_of
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Profile
+from engine.web import pages
 from engine.web.intake import SOURCE
 
 MOST_EVENTS = 1_000
@@ -77,21 +78,21 @@ class Fault:
 class Posted:
     """What a body holds. `events`: those that can be taken, with their place in the list; `dated`: who of them say
     when; `named`: whose key is made of the request's; `last`: the last line of a part of a stream; `whos`: customers
-    told by more than one name, who are to be introduced first."""
+    told by more than one name, who are to be introduced first, by the places of their events."""
 
     count: int
     events: list[tuple[int, Incoming]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
     last: int = 0
-    whos: list[Who] = field(default_factory=list)
+    whos: dict[int, Who] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
 
-def read(body: bytes, door: Door, now: datetime, key: str | None = None) -> Posted:
-    """The events of a body: one object, or a list of them. `key`: of the request, for events that have none. Raises
-    Unreadable."""
+def read(body: bytes, door: Door, now: datetime, key: str | None = None, *, page: bool = False) -> Posted:
+    """The events of a body: one object, or a list of them. `key`: of the request, for events that have none. `page`:
+    they came with a browser key. Raises Unreadable."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -101,14 +102,16 @@ def read(body: bytes, door: Door, now: datetime, key: str | None = None) -> Post
         raise Unreadable("the list is empty")
     if len(items) > MOST_EVENTS:
         raise Unreadable(f"{len(items)} events in one request; at most {MOST_EVENTS}")
-    return read_items(items, door, now, key)
+    return read_items(items, door, now, key, page=page)
 
 
-def read_items(items: Sequence[Any], door: Door, now: datetime, key: str | None = None) -> Posted:
+def read_items(
+    items: Sequence[Any], door: Door, now: datetime, key: str | None = None, *, page: bool = False
+) -> Posted:
     """The same of objects that are read already."""
     posted = Posted(len(items))
     for index, item in enumerate(items):
-        _Reading(posted, index, door, now, key and f"{key}:{index}").read(item)
+        _Reading(posted, index, door, now, key and f"{key}:{index}", page).read(item)
     return posted
 
 
@@ -180,6 +183,7 @@ class _Reading:
     door: Door
     now: datetime
     request_key: str | None = None
+    page: bool = False
     who: Who | None = None
 
     def read(self, item: Any) -> None:
@@ -207,10 +211,11 @@ class _Reading:
         key = self._key(item, name, customer, at, properties)
         if len(self.posted.faults) > before:
             return
-        incoming = Incoming(customer, name, key, at or self.now, properties, profile, SOURCE)
+        source = SOURCE + pages.SOURCE if self.page else SOURCE
+        incoming = Incoming(customer, name, key, at or self.now, properties, profile, source)
         self.posted.events.append((self.index, incoming))
         if self.who is not None:
-            self.posted.whos.append(self.who)
+            self.posted.whos[self.index] = self.who
         if at is not None:
             self.posted.dated.add(self.index)
 
@@ -240,9 +245,13 @@ class _Reading:
                 return "", None
         problems = Problems()
         profile = self._profile(given, problems)
+        who = who_of(given, profile)
+        if self.page:
+            who = pages.named(who)
+            if profile is not None and who.names:
+                profile = pages.told(profile, who, given, problems)
         for name, message in problems.found.items():
             self.warning(f"customer.{name}", message)
-        who = who_of(given, profile)
         if not who.names:
             self.fault("customer.id", "the customer's id is missing", "or anonymous_id, or a valid email or phone")
             return "", None

@@ -28,16 +28,25 @@ Earlier = Callable[[Sequence[str]], str | None]
 @dataclass
 class Heard:
     """Events to be taken, with what was said of each; who of them say when; customers told by more than one name, who
-    are to be introduced first; and what is kept instead."""
+    are to be introduced first, by the places of their events; and what is kept instead."""
 
     events: list[tuple[Incoming, Told]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
-    whos: list[Who] = field(default_factory=list)
+    whos: dict[int, Who] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
 
 
-def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: datetime, earlier: Earlier) -> Heard:
-    """`topics`: those that a yes or no to marketing is about."""
+def hear(
+    said: Said,
+    source: str,
+    topics: Sequence[str],
+    door: Door,
+    now: datetime,
+    earlier: Earlier,
+    *,
+    page: bool = False,
+) -> Heard:
+    """`topics`: those that a yes or no to marketing is about. `page`: it came with a browser key."""
     heard = Heard()
     for one in said:
         if isinstance(one, Untold):
@@ -47,14 +56,16 @@ def hear(said: Said, source: str, topics: Sequence[str], door: Door, now: dateti
         if not given:
             heard.kept.append(Kept(one.event, "nobody knows whose it is", text_of(one), one.key))
             continue
-        posted = read_items([_item(one, given, door)], door, now)
-        heard.whos += posted.whos
+        posted = read_items([_item(one, given, door)], door, now, page=page)
         for fault in posted.faults[:1]:
             heard.kept.append(Kept(one.event, f"{fault.path}: {fault.message}", text_of(one), one.key))
         for _, incoming in posted.events:
+            place = len(heard.events)
             if posted.dated:
-                heard.dated.add(len(heard.events))
-            profile = _agreed(incoming.profile or Profile(), one, source, topics, now)
+                heard.dated.add(place)
+            if posted.whos:
+                heard.whos[place] = posted.whos[0]
+            profile = _agreed(incoming.profile or Profile(page=page), one, source, topics, now)
             heard.events.append((replace(incoming, source=source, profile=profile), one))
     return heard
 

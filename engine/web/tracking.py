@@ -15,7 +15,7 @@ text/plain asks no permission first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -26,13 +26,19 @@ from engine.app import App
 from engine.web import bodies
 from engine.web.access import check, may
 from engine.web.answers import answer
-from engine.web.hooks import take
 from engine.web.site import Site
+from engine.web.taking import Refused, take
 from triggers.sources.base import Said, SourceOptions, Untold
 from triggers.sources.segment_spec import CALLS, LARGEST_BATCH, LARGEST_CALL, Segment
 
 NAME = "segment"
 """Whose keys messageIds are, if project.yaml doesn't name a source of the kind otherwise."""
+
+REFUSED: Mapping[Refused, tuple[int, str, dict[str, str]]] = {
+    Refused.LARGE: (413, "too many calls in one request", {}),
+    Refused.FULL: (429, "too many events are waiting; not all of this was taken", {"Retry-After": "2"}),
+    Refused.AWAY: (503, "not all of this was taken", {"Retry-After": "5"}),
+}
 
 SHORT = {"i": "identify", "t": "track", "p": "page", "g": "group", "a": "alias", "b": "batch"}
 
@@ -50,10 +56,11 @@ def _route(site: Site, kind: str) -> Callable[[Request], Any]:
 
     async def call(request: Request) -> Response:
         try:
-            shown = await may("write")(request)
+            caller = await may("write")(request)
             payload = await run_in_threadpool(_json, await bodies.whole(request, most))
-            if shown is None:  # without a key nobody is told what is wrong with their JSON
-                await check(request, payload.pop("writeKey", None) if isinstance(payload, dict) else None, "write")
+            if caller is None:  # without a key nobody is told what is wrong with their JSON
+                key = payload.get("writeKey") if isinstance(payload, dict) else None
+                caller = await check(request, key, "write")
         except HTTPException as refused:
             return _no(refused.status_code, str(refused.detail), dict(refused.headers or {}))
         if not isinstance(payload, dict):
@@ -66,10 +73,9 @@ def _route(site: Site, kind: str) -> Callable[[Request], Any]:
         said = await run_in_threadpool(segment.calls, kind, payload, app.clock.now())
         if kind != "batch" and (wrong := _wrong(said)):
             return _no(400, wrong)
-        taken = await take(site, app, name, segment, said)
-        if isinstance(taken, Response):
-            again = taken.headers.get("retry-after")
-            return _no(taken.status_code, "not all of this was taken", {"Retry-After": again} if again else {})
+        taken = await take(site.intake, app, name, segment, said, page=caller.browser)
+        if isinstance(taken, Refused):
+            return _no(*REFUSED[taken])
         return answer(200, {"success": True})
 
     return call

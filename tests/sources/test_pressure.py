@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from engine.runtime.keys import create, mint
-from engine.web.intake import Intake
+from engine.store.tables import customer
 from tests.sources.conftest import NOW, Open, Shop
 from tests.sources.samples import sample
 
@@ -33,13 +33,13 @@ def drop(here: Shop, table: str) -> None:
 
 
 def test_a_full_queue_is_told_and_nothing_is_taken(here: Shop) -> None:
-    full = Intake(here.app.runtime, lambda *names: None, most=0)
-    here.intake.submit, submit = full.submit, here.intake.submit  # type: ignore[method-assign]
+    here.intake._room.most, most = 0, here.intake._room.most
     for path, body, headers in (("/hooks/shopify", ONE.body, HEADERS), ("/v1/track", PING, WRITE)):
         answer = here.post(path, body, headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
-    here.intake.submit = submit  # type: ignore[method-assign]
+    here.intake._room.most = most
     assert not here.events()
+    assert not here.rows(customer.c.external_id), "and nobody was introduced"
     assert here.post("/hooks/shopify", ONE.body, HEADERS).json()["accepted"] == 1
 
 

@@ -70,7 +70,7 @@ def test_who_it_is_is_decided_in_one_place(who: Who, found: str | None, door: Do
 
 def test_who_is_told_by_more_than_one_name_is_introduced(door: Door) -> None:
     heard = hear([Told(Who("17", None, None, "anon"), "ping", "k", NOW)], "s", (), door, NOW, resolve)
-    assert [one.names for one in heard.whos] == [("17", "anonymous:anon")]
+    assert [one.names for one in heard.whos.values()] == [("17", "anonymous:anon")]
 
 
 def test_an_entry_of_a_list_loses_what_nobody_declared_and_an_amount_keeps_its_currency(door: Door) -> None:

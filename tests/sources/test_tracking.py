@@ -37,7 +37,7 @@ def test_every_call_is_taken_long_and_short(here: Shop, path: str) -> None:
     call = {"batch": [CALL | {"type": "track"}]} if path in ("batch", "b") else CALL
     answer = here.post(f"/v1/{path}", json.dumps(call).encode(), BASIC)
     assert (answer.status_code, answer.json()) == (200, {"success": True})
-    assert [(row.external_id, row.source, row.key) for row in here.events()] == [("amina", "segment", "m-1")]
+    assert [(row.external_id, row.source, row.key) for row in here.events()] == [("amina", "segment:page", "m-1")]
 
 
 @pytest.mark.parametrize("path", PATHS)

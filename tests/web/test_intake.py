@@ -14,7 +14,7 @@ from engine.runtime.clock import SystemClock
 from engine.runtime.ingest import Incoming
 from engine.settings import Settings
 from engine.store.database import Database
-from engine.web.intake import Full, Intake
+from engine.web.intake import Full, Intake, Request, Verdict
 from engine.web.room import MOST
 from tests.scenarios.shop import FILES, PROJECT
 from tests.web.conftest import JOURNEYS
@@ -35,9 +35,14 @@ def one(key: str, name: str = "visit") -> Incoming:
     return Incoming("amina", name, key, SystemClock().now())
 
 
+def give(intake: Intake, events: list[Incoming]) -> asyncio.Future[list[Verdict]]:
+    with intake.room(len(events)) as submit:
+        return submit(Request(events))
+
+
 def test_who_has_gone_costs_nobody_else_their_answer(intake: Intake) -> None:
     async def asked() -> list[str]:
-        gone, here = intake.submit([one("a")]), intake.submit([one("b")])
+        gone, here = give(intake, [one("a")]), give(intake, [one("b")])
         gone.cancel()
         intake.start()
         return [*await here]
@@ -49,7 +54,7 @@ def test_who_has_gone_costs_nobody_else_their_answer(intake: Intake) -> None:
 
 
 async def _submit(intake: Intake) -> None:
-    intake.submit([one("of a loop that has ended")])
+    give(intake, [one("of a loop that has ended")])
 
 
 def test_askers_of_several_event_loops_are_answered_in_their_own(intake: Intake) -> None:
@@ -57,7 +62,7 @@ def test_askers_of_several_event_loops_are_answered_in_their_own(intake: Intake)
     barrier = threading.Barrier(3)
 
     async def asked(n: int) -> None:
-        answers = [intake.submit([one(f"{n}-{k}")]) for k in range(5)]
+        answers = [give(intake, [one(f"{n}-{k}")]) for k in range(5)]
         barrier.wait(60)
         found[n] = [verdict for answer in answers for verdict in await answer]
 
@@ -74,10 +79,10 @@ def test_askers_of_several_event_loops_are_answered_in_their_own(intake: Intake)
 def test_there_is_no_room_for_more_than_is_read_and_waits_together(intake: Intake) -> None:
     async def asked() -> None:
         with intake.reading(MOST - 1):
-            answer = intake.submit([one("a")])
+            answer = give(intake, [one("a")])
             assert intake.full()
             with pytest.raises(Full):
-                intake.submit([one("b")])
+                give(intake, [one("b")])
             with pytest.raises(Full), intake.reading(1):
                 pass
         assert not intake.full()

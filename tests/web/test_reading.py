@@ -209,7 +209,7 @@ def test_who_knows_no_id_names_somebody_by_what_they_know(door: Door) -> None:
     def told(**customer: Any) -> tuple[str, list[Who]]:
         posted = taken(door, SIGNED_UP | {"customer": customer})
         ((_, event),) = posted.events
-        return event.customer, posted.whos
+        return event.customer, list(posted.whos.values())
 
     assert told(anonymous_id="b-1") == ("anonymous:b-1", [])
     assert told(email="Amina@Shop.example") == (f"email:{mail}", [])

@@ -1,0 +1,93 @@
+"""What a source said is taken: events into the journeys, the rest kept for a person to look at.
+
+What became of it is a plain value; each route tells it in its sender's words.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+
+from fastapi.concurrency import run_in_threadpool
+
+from engine.app import App
+from engine.runtime import kept
+from engine.runtime.kept import Kept
+from engine.web import pages
+from engine.web.accepting import accept
+from engine.web.intake import Full, Intake, Request, Verdict
+from engine.web.reading import MOST_EVENTS
+from engine.web.saying import Heard, hear, text_of
+from engine.web.who import earlier
+from triggers.sources.base import Said, Source
+
+log = logging.getLogger("karibu.web")
+
+MOST = 10_000
+"""Events of one request."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a request: events that are new, that had come before, and parts that are kept as no events."""
+
+    accepted: int
+    duplicates: int
+    kept: int
+
+
+class Refused(Enum):
+    """Why nothing, or only a part, was taken: it holds too much; too many events wait; the database is away."""
+
+    LARGE = "large"
+    FULL = "full"
+    AWAY = "away"
+
+
+async def take(
+    intake: Intake, app: App, name: str, source: Source, said: Said, *, page: bool = False
+) -> Taken | Refused:
+    """Take the events and keep the rest, until both are durable. `page`: it came with a browser key."""
+    if len(said) > MOST:
+        return Refused.LARGE
+    if page:
+        name += pages.SOURCE
+    try:
+        heard = await run_in_threadpool(_hear, app, name, source, said, page)
+        verdicts: list[Verdict] = []
+        for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
+            part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
+            places = range(start, start + len(part))
+            dated = frozenset(place - start for place in places if place in heard.dated)
+            whos = {place - start: heard.whos[place] for place in places if place in heard.whos}
+            verdicts += await accept(intake, Request(part, dated), whos, also_refused=True)
+        left = list(heard.kept)
+        for place, verdict in enumerate(verdicts):
+            told = heard.events[place][1]
+            if verdict == "conflict" and told.first:
+                verdicts[place] = "duplicate"
+            elif verdict == "conflict":
+                left.append(Kept(told.event, "another event has this key", text_of(told)))
+        if left:
+            await run_in_threadpool(_keep, app, name, left)
+    except Full:
+        return Refused.FULL
+    except Exception as error:
+        log.error("a request of %s could not be taken: %s", name, type(error).__name__)
+        return Refused.AWAY
+    return Taken(verdicts.count("accepted"), verdicts.count("duplicate"), len(left))
+
+
+def _hear(app: App, name: str, source: Source, said: Said, page: bool) -> Heard:
+    project = app.content.project
+    wanted = source.options.consent
+    topics = tuple(project.topics) if wanted is None else wanted
+    with app.database.read() as connection:
+        find = lambda keys: earlier(connection, name, keys)  # noqa: E731
+        return hear(said, name, topics, app.door, app.clock.now(), find, page=page)
+
+
+def _keep(app: App, name: str, left: list[Kept]) -> None:
+    with app.database.write() as connection:
+        kept.keep(connection, name, left, app.clock.now())
