@@ -116,7 +116,7 @@ def enter(connection: Connection, program: Program, named: Select[Any], now: dat
 
 
 def named_before(connection: Connection, rows: Iterable[Row[Any]]) -> Select[Any]:
-    """Those of these rows (customer_id, cause, event_id), which have been read before, for `enter` to let in."""
+    """Rows (customer_id, cause, event_id) that have been read before, as `enter` takes them."""
     scratch(connection, these)
     fill(connection, these, ((row.customer_id, row.cause, row.event_id) for row in rows))
     return select(these)
