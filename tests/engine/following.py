@@ -202,13 +202,13 @@ def moved(runtime: Runtime, times: int) -> bool:
 def follow(root: Path, url: str, name: str, times: int) -> None:
     """Follow the clock until it says that it is over."""
     app = opened(root, url, ledger=times > 1)
-    app.runtime.recover(alone=url.startswith("sqlite"))
+    app.runtime.recover(alone=times == 1)
     while (n := place(app.clock.now())) < len(MOMENTS):
         if n < 0 or has_done(root, name, n):
             time.sleep(0.01)
             continue
         try:
-            app.runtime.recover(alone=url.startswith("sqlite"))
+            app.runtime.recover(alone=times == 1)
             moment(app.runtime, root, n, times)
         except Exception as error:
             if not deadlocked(error):

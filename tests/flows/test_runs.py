@@ -48,7 +48,9 @@ def tasks_of(server: PrefectServer, run: dict[str, Any], count: int) -> list[dic
 
     def told() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = ask(server.api_url, "task_runs/filter", wanted)
-        over = all(task["start_time"] and task["state"]["type"] in ("COMPLETED", "FAILED") for task in found)
+        over = all(
+            task["start_time"] and task["state"] and task["state"]["type"] in ("COMPLETED", "FAILED") for task in found
+        )
         done = len(found) >= count and over
         return sorted(found, key=lambda task: task["start_time"]) if done else []
 
