@@ -30,7 +30,7 @@ from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
-from engine.runtime.waves import FRESH, Waves
+from engine.runtime.waves import FRESH
 from engine.store.database import Database
 from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
@@ -107,17 +107,17 @@ class Delivery:
         begun = self.clock.now()
         ready, settled = self._made(claimed)
         refused: list[tuple[Letter, timedelta]] = []
-        waves = Waves(1 if any(self.post.doubted(letter.channel) for letter in claimed) else self.post.threads)
         with ThreadPoolExecutor(max(1, min(self.post.threads, len(ready)))) as pool:
             while ready or settled or refused:
                 ready, unsent = self._parted(ready, begun)
-                wave, ready = ready[: waves.size], ready[waves.size :]
+                size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
+                wave, ready = ready[:size], ready[size:]
                 turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
                 going, stopped = self.database.written(turn)
                 self._count(settled + stopped)
                 settled, refused, asked = [], [], self.clock.now()
                 results = list(pool.map(lambda pair: self._hand_over(pair[1], asked), going))  # noqa: B023
-                waves.took(self.clock.now() - asked)
+                self.post.waves.took(len(going), self.clock.now() - asked)
                 late = []
                 for (letter, outgoing), result in zip(going, results, strict=True):
                     if result is None:

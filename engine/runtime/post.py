@@ -17,6 +17,7 @@ from engine.rendering.values import Links, RenderError
 from engine.runtime import letters
 from engine.runtime.breakers import Breakers
 from engine.runtime.letters import Letter
+from engine.runtime.waves import Waves
 
 TEAMS_CHANNEL = "email"
 """By which notices to the shop's own people go."""
@@ -36,6 +37,7 @@ class Post:
     team: Mapping[str, str] = field(default_factory=dict)
     threads: int = 8
     breakers: Breakers = field(default_factory=Breakers)
+    waves: Waves = field(default_factory=Waves)
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""

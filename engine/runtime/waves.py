@@ -14,16 +14,18 @@ FRESH = timedelta(milliseconds=500)
 SOON = timedelta(milliseconds=100)
 
 
+FIRST, MOST = 8, 1_000
+
+
 class Waves:
-    """The size of the next wave: `least` at first and at least, so many as can leave at once."""
+    """The size of the next wave, by how the last ones went. It is kept from delivery to delivery."""
 
-    def __init__(self, least: int) -> None:
-        self._least = least
-        self.size = least
+    def __init__(self) -> None:
+        self.size = FIRST
 
-    def took(self, time: timedelta) -> None:
-        """The last wave was out after so long."""
-        if time < SOON:
-            self.size *= 2
-        elif time > 2 * SOON:
-            self.size = max(self.size // 2, self._least)
+    def took(self, messages: int, time: timedelta) -> None:
+        """The last wave had so many messages, and was out after so long."""
+        if time > 2 * SOON:
+            self.size = max(self.size // 2, 1)
+        elif messages >= self.size and time < SOON:
+            self.size = min(self.size * 2, MOST)
