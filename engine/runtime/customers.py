@@ -19,8 +19,9 @@ from engine.runtime.identity import ANONYMOUS, EMAIL, PHONE, Who, known, nameles
 from engine.runtime.ingest import ingest, lock_live
 from engine.runtime.merging import lead, merge
 from engine.runtime.profile import Profile, Writer
+from engine.store.apart import apart
 from engine.store.database import Database
-from engine.store.failures import DatabaseBusy, deadlocked
+from engine.store.failures import DatabaseBusy
 from engine.store.merges import alone, facts_stay
 from engine.store.tables import consent, customer, customer_tag
 from engine.store.types import id_type
@@ -146,13 +147,11 @@ class People:
             for program in self.programs:
                 if program.version_id not in inside or not program.exits_when:
                     continue
-                try:
-                    with connection.begin_nested():
-                        matching.exit_when(connection, program, people, self.now)
-                except Exception as error:  # they are touched: the next tick looks again
-                    if deadlocked(error):
-                        raise
-                    log.error("journey %s could not judge its exits: %s", program.name, type(error).__name__)
+                with apart(connection) as tried:
+                    matching.exit_when(connection, program, people, self.now)
+                if tried.error is not None:  # they are touched: the next tick looks again
+                    fault = type(tried.error).__name__
+                    log.error("journey %s could not judge its exits: %s", program.name, fault)
             return told
 
         return self.database.written(write)

@@ -26,7 +26,7 @@ from engine.cohort.program import Program
 from engine.language.values import LARGEST_MONEY
 from engine.runtime import matching
 from engine.runtime.profile import Profile, Writer
-from engine.store.failures import deadlocked
+from engine.store.apart import apart
 from engine.store.given import among, given, listed, packed
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, insert_touched, scratch
@@ -281,15 +281,12 @@ def _match(
         inside = program.version_id in in_flight
         if not matching.concerns(program, names, inside):
             continue
-        try:
-            with connection.begin_nested():
-                if matching.match(connection, program, arrived, names, now, inside=inside):
-                    receipt.wakes.add(program.version_id)
-                    in_flight.add(program.version_id)
-        except Exception as error:  # whatever a journey does wrong, it costs nobody their event
-            if deadlocked(error):
-                raise
-            receipt.parked += park(connection, program, names, error, now)
+        with apart(connection) as tried:  # whatever a journey does wrong, it costs nobody their event
+            if matching.match(connection, program, arrived, names, now, inside=inside):
+                receipt.wakes.add(program.version_id)
+                in_flight.add(program.version_id)
+        if tried.error is not None:
+            receipt.parked += park(connection, program, names, tried.error, now)
 
 
 def park(connection: Connection, program: Program, names: set[str], error: Exception, now: datetime) -> int:

@@ -23,7 +23,7 @@ from engine.runtime import admission, matching
 from engine.runtime.belongings import hand_over
 from engine.runtime.identity import identified
 from engine.runtime.ingest import Incoming, arrived, park
-from engine.store.failures import deadlocked
+from engine.store.apart import apart
 from engine.store.scratch import fill, insert_into, insert_touched, scratch
 from engine.store.tables import IN_JOURNEY, customer, enrolment, event, identity, message
 
@@ -107,14 +107,11 @@ def _hear(connection: Connection, programs: Sequence[Program], who: int, other: 
         for program in inside:
             if name not in _heard_by(program):
                 continue
-            try:
-                with connection.begin_nested():
-                    if matching.hear(connection, program, arrived, {name}, now):
-                        wakes.append(program.version_id)
-            except Exception as error:  # whatever a journey does wrong, two customers can still become one
-                if deadlocked(error):
-                    raise
-                park(connection, program, {name}, error, now)
+            with apart(connection) as tried:  # whatever a journey does wrong, two customers can still become one
+                if matching.hear(connection, program, arrived, {name}, now):
+                    wakes.append(program.version_id)
+            if tried.error is not None:
+                park(connection, program, {name}, tried.error, now)
     return wakes
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or
 from engine.cohort.program import Program
 from engine.runtime import matching
 from engine.runtime.ingest import arrived, lock_live
+from engine.store.apart import apart
 from engine.store.database import Database
-from engine.store.failures import deadlocked
 from engine.store.merges import looks_stay
 from engine.store.scratch import scratch
 from engine.store.tables import event, parked
@@ -76,15 +76,12 @@ def _round(connection: Connection, versions: Sequence[Program], now: datetime) -
         return 0
     lock_live(connection, connection.scalars(select(arrived.c.customer_id)))
     tried = and_(parked.c.journey == journey, parked.c.event_id.in_(select(arrived.c.event_id)))
-    try:
-        with connection.begin_nested():
-            for program in versions:
-                matching.match(connection, program, arrived, names, now, inside=True)
-            connection.execute(delete(parked).where(tried))
-    except Exception as error:
-        if deadlocked(error):
-            raise
-        log.error("journey %s could still not be matched with an event: %s", journey, type(error).__name__)
+    with apart(connection) as trial:
+        for program in versions:
+            matching.match(connection, program, arrived, names, now, inside=True)
+        connection.execute(delete(parked).where(tried))
+    if trial.error is not None:
+        log.error("journey %s could still not be matched with an event: %s", journey, type(trial.error).__name__)
         again = update(parked).where(tried)
         connection.execute(again.values(at=now, attempts=parked.c.attempts + 1))
     return len(names)

@@ -26,8 +26,8 @@ from engine.segments.membership import Suspects
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.survey import prepare
 from engine.store import published
+from engine.store.apart import apart
 from engine.store.database import Database
-from engine.store.failures import deadlocked
 from engine.store.merges import looks_stay
 from triggers.segment import SegmentTrigger
 
@@ -98,26 +98,20 @@ def refresh(
     membership.begin(connection)
     ticked = Ticked()
     for program in programs:
-        try:
-            with connection.begin_nested():
-                matching.exit_when(connection, program, membership.changed, now)
-        except Exception as error:  # whatever a journey does wrong, it costs no other journey its segments
-            if deadlocked(error):
-                raise
-            ticked.fails(program.name, error)
+        with apart(connection) as tried:  # whatever a journey does wrong, it costs no other journey its segments
+            matching.exit_when(connection, program, membership.changed, now)
+        if tried.error is not None:
+            ticked.fails(program.name, tried.error)
     if as_of not in (None, published.times(connection)):
         return ticked
     changes = membership.refresh(connection, content, now, suspects=suspects, begun=True)
     live = [program for program in programs if program.takes_entries]
     anybody = connection.execute(select(membership.changed.c.customer_id).limit(1)).first() is not None
     for program in live if anybody else ():
-        try:
-            with connection.begin_nested():
-                _changed(connection, program, now)
-        except Exception as error:
-            if deadlocked(error):
-                raise
-            ticked.fails(program.name, error)
+        with apart(connection) as tried:
+            _changed(connection, program, now)
+        if tried.error is not None:
+            ticked.fails(program.name, tried.error)
     if ticked.failed:
         membership.again(connection)
     for program in live:
@@ -125,16 +119,13 @@ def refresh(
         if not (isinstance(rule, SegmentTrigger) and (joined := changes.joined.get(rule.segment))):
             continue
         who = rule.named(joined_at=now, among=membership.just_moved(rule.segment))
-        try:
-            with connection.begin_nested():
-                if joined > FEW:
-                    waiting.stand(connection, program, who, "due", now)
-                else:
-                    ticked.add(program, let_in(connection, program, who, now).entered)
-        except Exception as error:  # nobody joins twice for one cause: they stand at the door until they can be let in
-            if deadlocked(error):
-                raise
-            ticked.fails(program.name, error)
+        with apart(connection) as tried:
+            if joined > FEW:
+                waiting.stand(connection, program, who, "due", now)
+            else:
+                ticked.add(program, let_in(connection, program, who, now).entered)
+        if tried.error is not None:  # nobody joins twice for one cause: they stand at the door until they can be let in
+            ticked.fails(program.name, tried.error)
             waiting.stand(connection, program, who, "failed", now)
     return ticked
 
