@@ -22,8 +22,9 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, dele
 
 from engine.cohort.program import Program
 from engine.language.journey import TriggerModel
+from engine.store import marks
 from engine.store.local_time import ensure_zones, loaded_zones
-from engine.store.scratch import insert_ignore, insert_into
+from engine.store.scratch import insert_ignore
 from engine.store.tables import candidate, customer, enrolment, fired, journey_version, mark, refusal
 from engine.store.types import micros, moment
 
@@ -199,8 +200,7 @@ def claim(look: Look, fires: Sequence[Fire]) -> list[Fire]:
 def seen(look: Look, anchor: str, since: datetime) -> None:
     """Write down that everything due until now has been looked at."""
     value = {"anchor": anchor, "since": micros(since), "seen": micros(look.now)}
-    row = insert_into(look.connection, mark).values(name=_mark(look), value=value)
-    look.connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"value": row.excluded.value}))
+    marks.put(look.connection, _mark(look), value)
 
 
 def _mark(look: Look) -> str:

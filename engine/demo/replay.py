@@ -19,8 +19,8 @@ from engine.demo.load import incoming, profiles
 from engine.runs import JourneyRuns
 from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import BATCH, Incoming, ingest
+from engine.store import marks
 from engine.store.database import Database
-from engine.store.scratch import insert_into
 from engine.store.tables import mark
 
 HOURS = (7, 15)
@@ -110,8 +110,7 @@ def _worth(app: App) -> dict[str, str]:
 
 
 def _note(connection: Connection, what: str, count: int) -> None:
-    add = insert_into(connection, mark).values(name=what, value={"done": count})
-    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": {"done": count}}))
+    marks.put(connection, what, {"done": count})
 
 
 def _batches(events: list[Incoming]) -> Iterator[list[Incoming]]:

@@ -18,8 +18,8 @@ import orjson
 from sqlalchemy import Connection, delete, select
 
 from engine.imports.reading import Place
+from engine.store import marks
 from engine.store.database import Database
-from engine.store.scratch import insert_into
 from engine.store.tables import mark
 
 ENDS = 1 << 16
@@ -86,9 +86,7 @@ class Bookmark:
         return progress if value["way"] == self.way else None
 
     def write(self, connection: Connection, progress: Progress) -> None:
-        row = {"name": self.name, "value": {"file": self.file, "way": self.way, "progress": asdict(progress)}}
-        add = insert_into(connection, mark).values(row)
-        connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
+        marks.put(connection, self.name, {"file": self.file, "way": self.way, "progress": asdict(progress)})
 
     def forget(self, connection: Connection) -> None:
         connection.execute(delete(mark).where(mark.c.name == self.name))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, exists, or_, select
 
 from engine.runtime import pausing
-from engine.store.scratch import insert_into
+from engine.store import marks
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, mark
 from engine.store.types import micros, moment
 
@@ -22,8 +22,7 @@ _ALIVE = "alive"
 
 def alive(connection: Connection, now: datetime) -> None:
     """Write down that an engine is at work on this database."""
-    add = insert_into(connection, mark).values(name=_ALIVE, value={"at": micros(now)})
-    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
+    marks.put(connection, _ALIVE, {"at": micros(now)})
 
 
 def fence(connection: Connection, now: datetime) -> datetime | None:

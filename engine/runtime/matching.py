@@ -36,8 +36,9 @@ from engine.cohort.onward import Onward
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.runtime.entry import ENTERS, Entered, arriving, enter
-from engine.store.scratch import COUNTED, insert_ignore, insert_into, scratch
-from engine.store.tables import IN_JOURNEY, customer, decision, enrolment, event, goal_reached, mark
+from engine.store import marks
+from engine.store.scratch import COUNTED, insert_ignore, scratch
+from engine.store.tables import IN_JOURNEY, customer, decision, enrolment, event, goal_reached
 from engine.store.types import Instant, id_type, micros, span
 from triggers.event import EventTrigger
 
@@ -140,8 +141,7 @@ def _hear_what_came_before(connection: Connection, program: Program, names: set[
 def _leave_a_mark(connection: Connection, program: Program, now: datetime) -> None:
     """For `beside`. A mark that is there, of the chunk before, is written over: whoever takes it must wait until this
     transaction has committed, and then finds those it lets in."""
-    note = insert_into(connection, mark).values(name=f"{UNHEARD}{program.version_id}:{micros(now)}", value=None)
-    connection.execute(note.on_conflict_do_update(index_elements=["name"], set_={"value": note.excluded.value}))
+    marks.put(connection, f"{UNHEARD}{program.version_id}:{micros(now)}", None)
 
 
 def hear_what_came_beside(connection: Connection, program: Program, entered_at: datetime, now: datetime) -> None:

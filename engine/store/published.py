@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select, text
 
-from engine.store.scratch import insert_into
+from engine.store import marks
 from engine.store.tables import mark
 
 PUBLISHED = "published"
@@ -25,6 +25,5 @@ def count(connection: Connection) -> int:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(text("hashtext('karibu.publish')"))))
     more = times(connection) + 1
-    add = insert_into(connection, mark).values(name=PUBLISHED, value={"times": more})
-    connection.execute(add.on_conflict_do_update(index_elements=["name"], set_={"value": add.excluded.value}))
+    marks.put(connection, PUBLISHED, {"times": more})
     return more
