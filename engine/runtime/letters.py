@@ -23,6 +23,13 @@ from engine.steps.notify import Notify
 from engine.steps.send import Send
 from engine.store.tables import customer, decision, enrolment, event, message
 
+_WHOSE = (
+    message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
+    .join(customer, customer.c.id == message.c.customer_id)
+    .outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
+)
+"""A message with its enrolment, its customer, and the event that let them in."""
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -92,11 +99,7 @@ def _of_one_template(
             entry_event.c.properties.label("entry_properties"),
             *columns,
         )
-        .select_from(
-            message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
-            .join(customer, customer.c.id == message.c.customer_id)
-            .outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
-        )
+        .select_from(_WHOSE)
         .where(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
     ).all()
     heard = _heard(connection, program, [row.enrolment_id for row in rows])
@@ -158,13 +161,7 @@ def stops(
         ids = [letter.message_id for letter in letters if letter.channel == channel]
         stop = _stop(scope, step_id, channel)
         rows = connection.execute(
-            select(message.c.id, stop.label("stop"))
-            .select_from(
-                message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
-                .join(customer, customer.c.id == message.c.customer_id)
-                .outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
-            )
-            .where(message.c.id.in_(ids))
+            select(message.c.id, stop.label("stop")).select_from(_WHOSE).where(message.c.id.in_(ids))
         )
         found |= {message_id: reason for message_id, reason in rows if reason is not None}
     return found

@@ -67,6 +67,10 @@ class Post:
             labels={"journey": letter.journey, "step": letter.step},
         )
 
+    def repeatable(self) -> frozenset[str]:
+        """The channels that overwrite their own messages: a repeat does no harm."""
+        return frozenset(name for name, channel in self.channels.items() if getattr(channel, "idempotent", False))
+
     def silent(self, channel: str, now: datetime) -> bool:
         """Whether this channel of a message is left alone for now."""
         return (TEAMS_CHANNEL if channel == TEAM else channel) in self.breakers.open(now)

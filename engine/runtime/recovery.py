@@ -42,9 +42,9 @@ def recover_all(
 
 
 def _take_up(connection: Connection, program: Program, post: Post, now: datetime, alone: bool) -> tuple[int, int]:
-    repeatable = [name for name, channel in post.channels.items() if getattr(channel, "idempotent", False)]
     expired = true() if alone else message.c.lease_until <= literal(now, Instant())
-    again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", message.c.channel.in_(repeatable)))
+    repeatable = message.c.channel.in_(sorted(post.repeatable()))
+    again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", repeatable))
     mine = and_(message.c.version_id == program.version_id, UNSETTLED)
     back = update(message).where(mine, again, expired)
     back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)

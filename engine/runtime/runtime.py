@@ -276,7 +276,7 @@ class Runtime:
         """Write down that an engine is at work. When one starts where nobody was for long, nothing is sent until a
         person has looked: since when nobody was. Channels that overwrite their own messages need no such care."""
         now = self.clock.now()
-        careless = all(getattr(channel, "idempotent", False) for channel in self.post.channels.values())
+        careless = self.post.repeatable() == self.post.channels.keys()
         with self.database.write() as connection:
             since = fence(connection, now) if starting and not careless else None
             alive(connection, now)
