@@ -26,6 +26,9 @@ WAIT = "steps:\n  - wait: 5d\n"
 DAILY = 'enter: {schedule: "0 10 * * *"}\n' + WAIT
 HOUR = timedelta(hours=1)
 SIZE = 20
+ENTERED_BY_VERSION = (
+    "SELECT v.number, count(*) FROM enrolment e JOIN journey_version v ON v.id = e.version_id GROUP BY 1 ORDER BY 1"
+)
 
 
 class Small(Pace):
@@ -221,10 +224,7 @@ def test_who_has_not_been_let_in_when_a_mistake_is_mended_enters_the_version_wit
     interrupt(shop, 1)
     shop_of(tmp_path, database, DAILY.replace("5d", "6d"))
     shop.runtime.tick()
-    rows = (
-        "SELECT v.number, count(*) FROM enrolment e JOIN journey_version v ON v.id = e.version_id GROUP BY 1 ORDER BY 1"
-    )
-    assert shop.rows(rows) == [(1, 6), (2, SIZE - 6)]
+    assert shop.rows(ENTERED_BY_VERSION) == [(1, 6), (2, SIZE - 6)]
 
 
 def test_who_was_named_by_a_fire_enters_its_version_though_the_next_one_goes_off_at_another_time(
@@ -238,8 +238,7 @@ def test_who_was_named_by_a_fire_enters_its_version_though_the_next_one_goes_off
         newer = shop_of(tmp_path, database, DAILY.replace("10", time))
     newer.clock.advance_to(shop.clock.now())
     newer.runtime.tick()
-    rows = "SELECT v.number, count(*) FROM enrolment e JOIN journey_version v ON v.id = e.version_id GROUP BY 1"
-    assert shop.rows(rows) == [(1, SIZE)]
+    assert shop.rows(ENTERED_BY_VERSION) == [(1, SIZE)]
 
 
 def test_a_stopped_journey_lets_nobody_more_in_until_it_is_published_again(database: Database, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, String, literal, null, select, text
-from sqlalchemy import event as hooks
 
 from engine.runtime import tick, waiting
 from engine.runtime.entry import enter
@@ -22,6 +21,7 @@ from engine.runtime.profile import Profile
 from engine.store.database import Database
 from engine.store.tables import customer
 from tests.engine.shop import Shop
+from tests.listening import before_statements, engines_of
 
 WAIT = "steps:\n  - wait: 5d\n"
 LIMITED = "enter: {event: purchase, limit: {at_most: 2, per: day, over: wait}}\n" + WAIT
@@ -60,14 +60,8 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
     def before(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         asked.append((statement, parameters))
 
-    engines = {database._writer, database._reader}
-    for engine in engines:
-        hooks.listen(engine, "before_cursor_execute", before)
-    try:
+    with before_statements(before, *engines_of(database)):
         yield asked
-    finally:
-        for engine in engines:
-            hooks.remove(engine, "before_cursor_execute", before)
 
 
 def test_who_came_first_gets_the_room_first(database: Database, tmp_path: Path) -> None:

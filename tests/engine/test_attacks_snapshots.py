@@ -11,12 +11,12 @@ from threading import Event, Thread, get_ident
 from typing import Any
 
 import pytest
-from sqlalchemy import event as hooks
 from sqlalchemy import func, select
 
 from tests.conftest import Postgres
 from tests.engine.shop import Shop
 from tests.engine.test_interleavings import LISTEN, two_engines, waits_for_a_lock
+from tests.listening import before_statements
 from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -50,11 +50,10 @@ def after_the_snapshot(mover: Shop, shop: Shop, what: Callable[[], object]) -> I
     thread = Thread(target=other)
     thread.start()
     shut.wait(PATIENCE)
-    hooks.listen(engine, "before_cursor_execute", stop, retval=True)
     try:
-        yield
+        with before_statements(stop, engine, retval=True):
+            yield
     finally:
-        hooks.remove(engine, "before_cursor_execute", stop)
         thread.join(PATIENCE)
     assert stood
 

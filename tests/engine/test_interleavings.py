@@ -14,13 +14,13 @@ from pathlib import Path
 from threading import Thread, get_ident
 
 import pytest
-from sqlalchemy import event as hooks
 from sqlalchemy import text
 
 from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from tests.conftest import Postgres
 from tests.engine.shop import START, Shop
+from tests.listening import before_statements
 from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -54,11 +54,8 @@ class Interleaved:
                 beside.append(thread)
                 eventually(lambda: not thread.is_alive() or waits_for_a_lock(database), every=0.005)
 
-        hooks.listen(engine, "before_cursor_execute", before)
-        try:
+        with before_statements(before, engine):
             first()
-        finally:
-            hooks.remove(engine, "before_cursor_execute", before)
         if not beside:
             self._guarded()
         for thread in beside:

@@ -81,6 +81,14 @@ def anniversary(month: int, day: int, year: int, leap: str) -> date:
     return date(year, month, day)
 
 
+def came_in(database: Database) -> Counter[tuple[str, str, str, datetime]]:
+    """Who entered which journey, for what cause and when."""
+    with database.read() as connection:
+        columns = (enrolment.c.journey, customer.c.external_id, enrolment.c.cause, enrolment.c.entered_at)
+        rows = connection.execute(select(*columns).join(customer, customer.c.id == enrolment.c.customer_id))
+        return Counter(tuple(row) for row in rows)
+
+
 @pytest.mark.slow
 def test_every_yearly_date_lets_everybody_in_once_a_year_in_every_zone(database: Database, tmp_path: Path) -> None:
     seed = 20281
@@ -112,10 +120,7 @@ def test_every_yearly_date_lets_everybody_in_once_a_year_in_every_zone(database:
         ticked = shop.runtime.tick()
         assert not ticked.failed
         entered += sum(ticked.entered.values())
-    with database.read() as connection:
-        columns = (enrolment.c.journey, customer.c.external_id, enrolment.c.cause, enrolment.c.entered_at)
-        rows = connection.execute(select(*columns).join(customer, customer.c.id == enrolment.c.customer_id))
-        came = Counter(map(tuple, rows))
+    came = came_in(database)
     due = Counter(expected(zones, moments))
     doubled, missed = sum((came - due).values()), sum((due - came).values())
     print(
@@ -186,10 +191,7 @@ def test_schedules_go_off_once_with_two_engines_and_what_was_missed_is_the_misfi
     other = Runtime(second, shop.runtime.content, shop.runtime.registry, clock, shop.runtime.post)
     alone = list(entries(moments, clock, [shop.runtime, other]))
     second.dispose()
-    with database.read() as connection:
-        columns = (enrolment.c.journey, customer.c.external_id, enrolment.c.cause, enrolment.c.entered_at)
-        rows = connection.execute(select(*columns).join(customer, customer.c.id == enrolment.c.customer_id))
-        came = Counter(map(tuple, rows))
+    came = came_in(database)
     due = Counter(scheduled(begin, moments))
     doubled, missed = sum((came - due).values()), sum((due - came).values())
     print(

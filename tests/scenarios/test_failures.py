@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy import event as hooks
 
 from engine.language.registry import Registry
 from engine.runtime.profile import Writer
 from engine.runtime.simulate import Outcome, run, side_by_side
 from engine.store.database import Database
 from engine.store.types import EPOCH
+from tests.listening import before_statements
 from tests.scenarios.shop import read, write
 
 WRITE = "KARIBU_WRITE" in os.environ
@@ -166,11 +166,8 @@ def test_nine_hundred_days_cost_what_nine_do(tmp_path: Path, registry: Registry)
         def count(*statement: object) -> None:
             seen.append(statement)
 
-        hooks.listen(Engine, "before_cursor_execute", count)
-        try:
+        with before_statements(count, Engine):
             (outcome,) = run(content, registry)
-        finally:
-            hooks.remove(Engine, "before_cursor_execute", count)
         assert outcome.passed
         return len(seen)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from engine.segments.membership import segments_of
 from engine.segments.moments import index_name
@@ -25,6 +25,7 @@ from engine.store.database import Database
 from engine.store.scratch import insert_ignore
 from engine.store.tables import customer, touched
 from tests.engine.shop import START, Shop
+from tests.listening import before_statements, engines_of
 
 LARGE = ("customer", "event", "tally", "enrolment", "segment_member", "message", "decision", "refusal")
 DEAR = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
@@ -103,14 +104,8 @@ def plans(database: Database) -> Iterator[list[tuple[str, str]]]:
             beside.execute("".join(f"SET LOCAL {way} = on;" for way in DEAR))
         beside.close()
 
-    engines = {database._writer, database._reader}
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", explain)
-    try:
+    with before_statements(explain, *engines_of(database)):
         yield found
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", explain)
 
 
 def reads_whole(plan: str) -> list[str]:

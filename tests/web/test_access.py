@@ -23,6 +23,7 @@ from engine.store.database import Database
 from engine.web.access import Access, Admin, Caller, Reader, Writer, admit, check, may, needs
 from engine.web.cors import Cors
 from engine.web.keyring import HELD
+from tests.listening import before_statements
 from tests.web.asking import Answer, ask, asked, basic
 from tests.web.test_keys import made, revoked
 
@@ -193,9 +194,8 @@ def statements(database: Database) -> Iterator[list[str]]:
         if "api_key" in statement:
             said.append(statement)
 
-    alchemy.listen(database._reader, "before_cursor_execute", note)
-    yield said
-    alchemy.remove(database._reader, "before_cursor_execute", note)
+    with before_statements(note, database._reader):
+        yield said
 
 
 def test_the_database_is_asked_once_in_a_while_whoever_comes(
