@@ -10,16 +10,13 @@ Timed: from each one's `due_at` until another connection sees that they have lef
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 import time
 from pathlib import Path
 
 from sqlalchemy import select, text
 
-from bench.cohort import places
 from bench.flow import at
-from bench.join import PROJECT, service
+from bench.join import PROJECT, service, tell
 from bench.shop import fill
 from engine.store.database import Database
 from engine.store.tables import enrolment, journey_version
@@ -113,14 +110,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100, help="of them due a second")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     options = parser.parse_args()
-    figures = {}
-    for kind in ["sqlite", "postgresql"] if options.database == "both" else [options.database]:
-        print(f"{kind}, {options.waiters:,} wait", flush=True)
-        with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder, places(kind, Path(folder)) as place:
-            figures[kind] = measured(place("bench", None), Path(folder), options)
-        print(f"  {figures[kind]}", flush=True)
-    worst = max(found["p99_ms"] for found in figures.values())
-    print(json.dumps({"bench": "wake", "figures": figures, "ratio": round(worst / 1000, 2)}))
+    print(f"{options.waiters:,} wait", flush=True)
+    tell("wake", measured, options)
 
 
 if __name__ == "__main__":
