@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.language.errors import Wrong, did_you_mean
@@ -126,9 +126,13 @@ def test_any_value_is_kept_or_told(value: Any) -> None:
 
 
 @given(st.text("0123456789.-+e_ ٣", max_size=14), st.sampled_from([0, 2, 3]))
+@example("0e1000", 2)
+@example("9e1000000", 0)
 def test_an_amount_is_read_as_the_decimal_it_is_however_it_is_written(text: str, digits: int) -> None:
     try:
-        number = Decimal(text.strip()).scaleb(digits)
+        number = Decimal(text.strip())
+        # From 1e120 on it is no amount, not even of nothing; and Decimal can't scale all of those.
+        number = number.scaleb(digits) if number.is_finite() and number.adjusted() < 120 else Decimal("nan")
     except InvalidOperation:
         number = Decimal("nan")
     right = number.is_finite() and number == number.to_integral_value() and abs(number) <= 2**53
