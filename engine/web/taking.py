@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -84,7 +85,7 @@ def _hear(app: App, name: str, source: Source, said: Said, page: bool) -> Heard:
     wanted = source.options.consent
     topics = tuple(project.topics) if wanted is None else wanted
     with app.database.read() as connection:
-        find = lambda keys: earlier(connection, name, keys)  # noqa: E731
+        find = partial(earlier, connection, name)
         return hear(said, name, topics, app.door, app.clock.now(), find, page=page)
 
 
