@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
@@ -30,6 +30,9 @@ from engine.store import zones
 TEXTS = ("first_name", "last_name", "locale", "country")
 BESIDES = frozenset({"id", "external_id", "anonymous_id", "push_token", "consent", "tags"})
 """What is said of a customer besides attributes."""
+
+LONGEST_LABEL = 255
+"""Characters of a tag, a channel or a topic: they stand in keys, and a key on PostgreSQL has 2,704 bytes at most."""
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Door:
             elif name == "consent":
                 consents = _consents(value, problems)
             elif name == "tags":
-                tags = tuple(str(tag) for tag in value) if isinstance(value, list | tuple) else (str(value),)
+                tags = _tags(value, problems)
             elif name == "created":
                 created = _moment(value, problems)
             elif name in self.vocabulary.attributes:
@@ -218,20 +221,33 @@ def _consents(value: Any, problems: Problems) -> tuple[Consented, ...]:
     pairs = value.items() if isinstance(value, Mapping) else [(one, True) for one in value or ()]
     found = []
     for name, state in pairs:
-        channel, slash, topic = str(name).partition("/")
+        name = str(name)
+        channel, slash, topic = name.partition("/")
         if not slash or not channel or not topic:
-            problems.add("consent", f'"{name}" names no channel and topic; write email/offers')
+            problems.add("consent", f'"{name[:LONGEST_LABEL]}" names no channel and topic; write email/offers')
+            continue
+        if max(len(channel), len(topic)) > LONGEST_LABEL:
+            problems.add("consent", f"a channel and a topic have up to {LONGEST_LABEL} characters; it is left out")
             continue
         found.append(Consented(channel, topic, "on" if state in (True, "on", "true", "yes") else "off"))
     return tuple(found)
+
+
+def _tags(value: Any, problems: Problems) -> tuple[str, ...]:
+    given = value if isinstance(value, list | tuple) else (value,)
+    said = [str(tag) for tag in given if tag is not None]
+    tags = tuple(tag for tag in said if 0 < len(tag) <= LONGEST_LABEL)
+    if len(tags) < len(said):
+        problems.add("tags", f"a tag has 1 to {LONGEST_LABEL} characters; another is left out")
+    return tags
 
 
 def _moment(value: Any, problems: Problems) -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is not None:
-            return moment
-    except ValueError:
+            return moment.astimezone(UTC)  # near the years 1 and 9999 it may be none
+    except (ValueError, OverflowError):
         pass
     problems.add("created", "this is no time with a zone; write it like 2026-12-24T18:00:00+03:00")
     return None

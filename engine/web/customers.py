@@ -11,7 +11,7 @@ An id that was merged away is the other one's, in all of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
@@ -28,7 +28,7 @@ from engine.store.database import DatabaseError
 from engine.web import bodies
 from engine.web.access import Caller, Reader, needs
 from engine.web.answers import answer
-from engine.web.reading import LARGEST_EVENT, LONGEST_ID
+from engine.web.reading import AN_ID, DEEPEST, LARGEST_EVENT, depth, id_of
 
 log = logging.getLogger("karibu.web")
 
@@ -88,13 +88,13 @@ def _merge(app: App, body: bytes) -> tuple[int, Any]:
 def _put(app: App, name: str, body: bytes) -> tuple[int, Any]:
     name = _id("id", name)
     given = _object(body)
-    if given.get("id") is not None and str(given["id"]) != name:
+    if given.get("id") is not None and id_of(given["id"]) != name:
         raise Wrong(422, "id", "the address names another customer", "leave it out: an id never changes")
     for one, kinds in (("consent", (list, dict)), ("tags", (list, str))):
         if given.get(one) is not None and not isinstance(given[one], kinds):
             raise Wrong(422, one, f"{one} is a list of texts")
     if given.get("anonymous_id") is not None:
-        _id("anonymous_id", given["anonymous_id"])
+        given["anonymous_id"] = _id("anonymous_id", given["anonymous_id"])
     problems = Problems()
     profile = app.door.profile(given, problems)
     introduced = Told(name)
@@ -113,27 +113,29 @@ def _put(app: App, name: str, body: bytes) -> tuple[int, Any]:
 
 def _get(app: App, name: str) -> tuple[int, Any]:
     try:
+        if "\0" in name:  # PostgreSQL can't even be asked
+            raise UnknownCustomer(name)
         with app.database.read() as connection:
             return 200, portrait(connection, app.content, app.registry, name, app.clock.now())
     except UnknownCustomer:
         raise Wrong(404, "id", "nobody has this id", "their first event, or PUT, makes them known") from None
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _object(body: bytes) -> dict[str, Any]:
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Wrong(400, "", f"the body is no JSON: {error}") from None
     if not isinstance(given, dict):
         raise Wrong(422, "", "the body is an object", 'like {"first_name": "Amina"}')
+    if depth(given) > DEEPEST:
+        raise Wrong(422, "", f"the body is nested deeper than {DEEPEST}")
     if b"\\u0000" in orjson.dumps(given):
         raise Wrong(422, "", "the character U+0000 can't be kept", "leave it out")
     return given
 
 
 def _id(path: str, given: Any) -> str:
-    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-    if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
+    if text := id_of(given):
         return text
-    hint = f"a text of 1 to {LONGEST_ID} characters, without spaces around it"
-    raise Wrong(422, path, "this can't be an id" if given is not None else "the id is missing", hint)
+    raise Wrong(422, path, "this can't be an id" if given is not None else "the id is missing", AN_ID)

@@ -46,6 +46,7 @@ PART = 1_000
 
 DEEPEST = 16
 LONGEST_ID = 200
+AN_ID = f"a text of 1 to {LONGEST_ID} characters, without spaces around it"
 AHEAD = timedelta(days=1)
 """So far in the future an event may lie: clocks differ, and a typing error must not keep somebody's `elapsed` small for
 years."""
@@ -200,7 +201,7 @@ class _Reading:
             self.fault("", f"this event is larger than {LARGEST_EVENT} bytes")
         elif b"\\u0000" in raw:
             self.fault("", "the character U+0000 can't be kept", "leave it out")
-        elif _depth(item) > DEEPEST:
+        elif depth(item) > DEEPEST:
             self.fault("", f"this event is nested deeper than {DEEPEST}")
         if len(self.posted.faults) > before:
             return
@@ -241,8 +242,11 @@ class _Reading:
         if not isinstance(given, dict):
             return self._id("customer", given), None
         for name in ("id", "anonymous_id"):
-            if given.get(name) is not None and not self._id(f"customer.{name}", given[name]):
-                return "", None
+            if given.get(name) is not None:
+                if not (text := self._id(f"customer.{name}", given[name])):
+                    return "", None
+                if text != given[name]:
+                    given = {**given, name: text}
         problems = Problems()
         profile = self._profile(given, problems)
         who = who_of(given, profile)
@@ -268,12 +272,9 @@ class _Reading:
         return self.door.profile(told, problems) if told else None
 
     def _id(self, path: str, given: Any) -> str:
-        if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
-            given = int(given)  # JSON knows one kind of number; a larger one may have been rounded to somebody else's
-        text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-        if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
+        if text := id_of(given):
             return text
-        self.fault(path, "this can't be an id", f"a text of 1 to {LONGEST_ID} characters, without spaces around it")
+        self.fault(path, "this can't be an id", AN_ID)
         return ""
 
     def _time(self, item: Mapping[str, Any]) -> datetime | None:
@@ -330,7 +331,17 @@ class _Reading:
         self.posted.warnings.append(Fault(self.index, path, message, hint))
 
 
-def _depth(value: Any) -> int:
+def id_of(given: Any) -> str:
+    """An id in the form it is kept in, "" for what can't be one."""
+    if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
+        given = int(given)  # JSON knows one kind of number; a larger one may have been rounded to somebody else's
+    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
+        return text
+    return ""
+
+
+def depth(value: Any) -> int:
     """How deep lists and objects are nested; looks no deeper than it must."""
     level, deep = [value], 0
     while level and deep <= DEEPEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import httpx2
@@ -95,6 +96,10 @@ def test_who_is_known_by_an_address_only_is_found_by_it(start: Start) -> None:
     assert told["tallies"]["closed"]["count"] == 3 and told["profile"]["first_name"] == "Baraka"
 
 
+DEEP: Any = []
+for _ in range(300):
+    DEEP = [DEEP]
+
 REFUSED: list[tuple[str, str, Any, int, str | None]] = [
     ("PUT", "amina", ["x"], 422, ""),
     ("PUT", "amina", {"consent": "email/offers"}, 422, "consent"),
@@ -104,22 +109,49 @@ REFUSED: list[tuple[str, str, Any, int, str | None]] = [
     ("PUT", "amina", {"first_name": "a\0b"}, 422, ""),
     ("PUT", "%20amina", {}, 422, "id"),
     ("PUT", "x" * 201, {}, 422, "id"),
+    ("PUT", "amina", {"zone": DEEP}, 422, ""),
     ("GET", "nobody", None, 404, "id"),
+    ("GET", "%00", None, 404, "id"),
     ("POST", "merge", {"from": "a"}, 422, "into"),
+    ("POST", "merge", {"from": DEEP, "into": "b"}, 422, ""),
     ("POST", "merge", {"from": True, "into": "b"}, 422, "from"),
     ("POST", "merge", {"from": "a", "into": "b", "intoo": "c"}, 422, "intoo"),
 ]
 
 
+@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty database, once of each kind."""
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.mark.slow
-def test_what_is_wrong_is_told_by_its_path_and_nothing_is_done(start: Start) -> None:
-    service = start()
+def test_what_is_too_long_for_a_key_is_left_out_and_told(start: Start, url: str) -> None:
+    client = start(url).client()
+    # No two pieces are alike: what can be compressed fits into a key.
+    long = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(300))
+    said = {"tags": ["vip", long], "consent": ["email/offers", f"email/{long}"], "created": "9999-12-31T23:59:59-14:00"}
+    put = client.put("/v1/customers/amina", json=said)
+    assert (put.status_code, {one["path"] for one in put.json()["warnings"]}) == (201, set(said))
+    sent = client.post("/v1/events", json={"event": "closed", "customer": {"id": "asha", **said}})
+    assert (sent.status_code, len(sent.json()["warnings"])) == (202, 3)
+    for name in ("amina", "asha"):
+        told = client.get(f"/v1/customers/{name}").json()
+        assert (told["tags"], [one["topic"] for one in told["consents"]]) == (["vip"], ["offers"])
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_told_by_its_path_and_nothing_is_done(start: Start, url: str) -> None:
+    service = start(url)
     client = service.client()
     for method, name, body, status, path in REFUSED:
         answer = client.request(method, f"/v1/customers/{name}", json=body)
         assert (answer.status_code, answer.json()["errors"][0]["path"]) == (status, path), (method, name, body)
     broken = client.request("PUT", "/v1/customers/amina", content=b"{")
     assert broken.status_code == 400
+    # No route takes a line's end.
+    ended = client.get("/v1/customers/a%0Ab")
+    assert (ended.status_code, ended.json()) == (404, {"error": "Not Found"})
     large = client.put("/v1/customers/amina", json={"first_name": "a" * 70_000})
     assert (large.status_code, large.json()) == (413, {"error": "a body may have 65536 bytes, unpacked"})
     for method, name in (("PUT", "amina"), ("GET", "amina"), ("POST", "merge")):

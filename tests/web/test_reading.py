@@ -71,6 +71,40 @@ def test_what_has_another_type_is_kept_and_told(door: Door) -> None:
     assert {one.path for one in posted.warnings} == {"customer.email", "customer.teir", "properties.total"}
 
 
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ({"created": "9999-12-31T23:59:59-14:00"}, "created"),
+        ({"created": "0001-01-01T00:00:00+14:00"}, "created"),
+        ({"tags": ["x" * 256]}, "tags"),
+        ({"tags": [""]}, "tags"),
+        ({"consent": ["email/" + "x" * 256]}, "consent"),
+        ({"consent": ["x" * 256 + "/offers"]}, "consent"),
+    ],
+)
+def test_what_no_database_can_keep_of_a_customer_is_left_out_and_told(
+    door: Door, said: dict[str, Any], path: str
+) -> None:
+    posted = taken(door, SIGNED_UP | {"customer": {"id": "amina", **said}})
+    assert [one.path for one in posted.warnings] == [f"customer.{path}"]
+    profile = posted.events[0][1].profile
+    assert profile is not None and (profile.created_at, profile.tags, profile.consents) == (None, (), ())
+
+
+def test_null_is_no_tag(door: Door) -> None:
+    for tags, kept in ((None, ()), ([None, "vip"], ("vip",))):
+        posted = taken(door, SIGNED_UP | {"customer": {"id": "amina", "tags": tags}})
+        profile = posted.events[0][1].profile
+        assert profile is not None and profile.tags == kept and not posted.warnings
+
+
+def test_a_whole_number_is_one_id_however_it_is_written(door: Door) -> None:
+    posted = taken(door, [SIGNED_UP | {"customer": one} for one in (7, 7.0, {"id": 7}, {"id": 7.0})])
+    assert [event.customer for _, event in posted.events] == ["7"] * 4
+    named = taken(door, SIGNED_UP | {"customer": {"id": 7.0, "anonymous_id": 8.0}})
+    assert named.whos[0].names == ("7", "anonymous:8")
+
+
 def test_an_event_nobody_declared_is_kept_and_told(door: Door) -> None:
     posted = taken(door, SIGNED_UP | {"event": "sined_up"})
     assert len(posted.events) == 1
