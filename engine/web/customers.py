@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 
 from engine.app import App
 from engine.language.errors import did_you_mean
@@ -44,6 +45,22 @@ class Wrong(Exception):
         self.status, self.told = status, told if hint is None else told | {"hint": hint}
 
 
+class _Anything(Convertor[str]):
+    """The rest of an address, slashes and ends of lines too: Starlette's own `path` stops at those, and answers that
+    there is no such route."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", _Anything())
+
+
 def routes(app: Callable[[], App]) -> APIRouter:
     """The routes. `app` is asked anew at each request."""
     made = APIRouter(prefix="/v1/customers")
@@ -52,11 +69,11 @@ def routes(app: Callable[[], App]) -> APIRouter:
     async def merge(request: Request, caller: Secret) -> Response:
         return await _answered(_merge, app(), await bodies.whole(request, LARGEST_EVENT))
 
-    @made.put("/{name:path}")
+    @made.put("/{name:anything}")
     async def put(name: str, request: Request, caller: Secret) -> Response:
         return await _answered(_put, app(), name, await bodies.whole(request, LARGEST_EVENT))
 
-    @made.get("/{name:path}")
+    @made.get("/{name:anything}")
     async def get(name: str, caller: Reader) -> Response:
         return await _answered(_get, app(), name)
 
