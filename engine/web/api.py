@@ -5,7 +5,7 @@
     POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
     …    /v1/customers/…  engine/web/customers.py; set and merge want scope write, a look scope read
     GET  /v1/status   journeys and what waits; scope read
-    GET  /v1/openapi.json   what /v1/events and /v1/status take and answer
+    GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
 

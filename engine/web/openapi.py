@@ -1,7 +1,8 @@
 """What /v1 takes and answers, as OpenAPI 3.1 with examples: served at /v1/openapi.json, for everybody.
 
 Kept by hand, because the events route reads its body itself; tests/web/test_openapi.py holds it to the running service,
-with schemathesis and by its routes. Bounds and patterns are those of the code.
+with schemathesis and by its routes. Segment's calls aren't here: its specification describes them. Bounds and patterns
+are those of the code.
 
 OpenAPI: https://spec.openapis.org/oas/v3.1.1.html
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from engine.web import openapi_customers
 from engine.web.events import KEY_PATTERN
-from engine.web.reading import LONGEST_ID, MOST_EVENTS, NAME_PATTERN
+from engine.web.openapi_parts import COUNT, ID, READING, answer, errors, ref
+from engine.web.reading import MOST_EVENTS, NAME_PATTERN
 
 PATH = "/v1/openapi.json"
 
@@ -35,18 +38,6 @@ CONFLICT = {
     "message": "another event has this key",
     "hint": "a key names one event for ever",
 }
-REFUSED = {
-    400: ("The body can't be read.", "the list is empty"),
-    401: ("No API key, or a wrong one.", "an API key is needed"),
-    403: ("The key is of another scope.", "a key of scope read may not do this: it needs one of scope write or admin"),
-    413: ("The body is too large.", "a body may have 2097152 bytes, unpacked"),
-    415: ("The body is packed in another way than gzip.", "a body may be packed with gzip, or not at all"),
-    429: (
-        "Too much waits. Come again.",
-        "too many events are waiting; nothing of this request was taken",
-    ),
-    503: ("It can't be kept now. Come again.", "the events could not be kept; nothing of this request was taken"),
-}
 
 
 def document() -> dict[str, Any]:
@@ -59,23 +50,25 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Karibu", "version": ours, "description": "Events of a shop in, journeys of customers out."},
         "security": [{"bearer": []}, {"header": []}],
-        "paths": {"/v1/events": {"post": _events()}, "/v1/status": {"get": _status()}, PATH: {"get": _itself()}},
+        "paths": {
+            "/v1/events": {"post": _events()},
+            **openapi_customers.paths(),
+            "/v1/status": {"get": _status()},
+            PATH: {"get": _itself()},
+        },
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
-            "schemas": _schemas(),
+            "schemas": {**_schemas(), **openapi_customers.schemas()},
         },
     }
 
 
 def _events() -> dict[str, Any]:
-    event = {"$ref": "#/components/schemas/Event"}
+    event = ref("Event")
     many = {"type": "array", "items": event, "minItems": 1, "maxItems": MOST_EVENTS}
-    answers = {status: _error(*REFUSED[status]) for status in (400, 401, 403, 413, 415, 429, 503)}
-    for status in (429, 503):
-        answers[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
     taken = {"accepted": 1, "duplicates": 0}
     return {
         "operationId": "sendEvents",
@@ -105,14 +98,14 @@ def _events() -> dict[str, Any]:
             },
         },
         "responses": {
-            "202": _answer("They are kept.", "Taken", taken),
-            "409": _answer(
+            "202": answer("They are kept.", "Taken", taken),
+            "409": answer(
                 "The key belongs to another event or request.",
                 "Untaken",
                 {"accepted": 0, "duplicates": 0, "errors": [CONFLICT]},
             ),
-            "422": _answer("None can be taken.", "Untaken", {"accepted": 0, "duplicates": 0, "errors": [FAULT]}),
-            **{str(status): answer for status, answer in answers.items()},
+            "422": answer("None can be taken.", "Untaken", {"accepted": 0, "duplicates": 0, "errors": [FAULT]}),
+            **errors((400, 401, 403, 413, 415, 429, 503)),
         },
     }
 
@@ -122,7 +115,7 @@ def _status() -> dict[str, Any]:
         "operationId": "status",
         "summary": "Tell who is in which journey, and what waits.",
         "responses": {
-            "200": _answer(
+            "200": answer(
                 "How it is.",
                 "Status",
                 {
@@ -143,7 +136,7 @@ def _status() -> dict[str, Any]:
                     "clock": {"seconds_ago": 0.4, "failed": {}},
                 },
             ),
-            "401": _error(*REFUSED[401]),
+            **errors((401, 403, 429, 503), **READING),
         },
     }
 
@@ -162,29 +155,12 @@ def _itself() -> dict[str, Any]:
     }
 
 
-def _answer(description: str, schema: str, example: Any) -> dict[str, Any]:
-    shape = {"$ref": f"#/components/schemas/{schema}"}
-    return {"description": description, "content": {"application/json": {"schema": shape, "example": example}}}
-
-
-def _error(description: str, message: str) -> dict[str, Any]:
-    return _answer(description, "Error", {"error": message})
-
-
 def _schemas() -> dict[str, Any]:
-    count = {"type": "integer", "minimum": 0}
-    id_ = {
-        "anyOf": [
-            {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "format": "id"},
-            {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
-        ],
-        "description": "Printable, without spaces around it.",
-    }
-    name = {"anyOf": [*id_["anyOf"], {"type": "null"}]}
-    faults = {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}, "minItems": 1}
-    told = {"errors": faults, "warnings": faults, "errors_left_out": count, "warnings_left_out": count}
-    counts = {"accepted": count, "duplicates": count, **told}
-    stopped = {"error": {"type": "string"}, "durable_lines": count, **counts}
+    name = {"anyOf": [*ID["anyOf"], {"type": "null"}]}
+    faults = {"type": "array", "items": ref("Fault"), "minItems": 1}
+    told = {"errors": faults, "warnings": faults, "errors_left_out": COUNT, "warnings_left_out": COUNT}
+    counts = {"accepted": COUNT, "duplicates": COUNT, **told}
+    stopped = {"error": {"type": "string"}, "durable_lines": COUNT, **counts}
     return {
         "Event": {
             "type": "object",
@@ -196,7 +172,7 @@ def _schemas() -> dict[str, Any]:
             },
             "properties": {
                 "event": {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
-                "customer": {"anyOf": [*id_["anyOf"], {"$ref": "#/components/schemas/Customer"}]},
+                "customer": {"anyOf": [*ID["anyOf"], ref("Customer")]},
                 "time": {
                     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
                     "description": "When it happened, from 1970 up to a day ahead. Default: now.",
@@ -211,7 +187,7 @@ def _schemas() -> dict[str, Any]:
             "required": ["id"],
             "description": "The id, and what else is known: built-in names and those that project.yaml declares.",
             "properties": {
-                "id": id_,
+                "id": ID,
                 "consent": {"type": ["array", "object", "null"]},
                 "tags": {"type": ["array", "string", "null"]},
             },
@@ -221,8 +197,8 @@ def _schemas() -> dict[str, Any]:
             "required": ["path", "message"],
             "additionalProperties": False,
             "properties": {
-                "index": {**count, "description": "The place in the list, from 0."},
-                "line": {**count, "description": "The line of a stream, from 1."},
+                "index": {**COUNT, "description": "The place in the list, from 0."},
+                "line": {**COUNT, "description": "The line of a stream, from 1."},
                 "path": {"type": "string"},
                 "message": {"type": "string"},
                 "hint": {"type": "string"},
@@ -232,9 +208,9 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": ["accepted", "duplicates"],
             "additionalProperties": False,
-            "properties": {"lines": count, **counts},
+            "properties": {"lines": COUNT, **counts},
         },
-        "Untaken": {"type": "object", "additionalProperties": False, "properties": {"lines": count, **stopped}},
+        "Untaken": {"type": "object", "additionalProperties": False, "properties": {"lines": COUNT, **stopped}},
         "Error": {
             "type": "object",
             "required": ["error"],
@@ -261,8 +237,8 @@ def _schemas() -> dict[str, Any]:
                     "type": "array",
                     "items": {"type": "object", "required": ["journey", "version", "inside"]},
                 },
-                "events_waiting": count,
-                "messages_unsettled": count,
+                "events_waiting": COUNT,
+                "messages_unsettled": COUNT,
                 "clock": {"type": "object", "required": ["seconds_ago", "failed"]},
             },
         },

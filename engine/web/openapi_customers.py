@@ -1,0 +1,136 @@
+"""The customers' routes (engine/web/customers.py) as OpenAPI: a part of engine/web/openapi.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.runtime.door import LONGEST_LABEL
+from engine.web import openapi_portrait
+from engine.web.openapi_parts import ID, RATED, READING, answer, closed, errors, ref
+from engine.web.reading import AN_ID, LARGEST_EVENT
+
+AMINA = {
+    "first_name": "Amina",
+    "email": "amina@shop.example",
+    "birthday": "03-08",
+    "consent": ["email/offers"],
+    "tags": ["regular"],
+}
+FAULT = {
+    "path": "consent",
+    "message": "consent is a list of texts",
+}
+UNKNOWN = {
+    "path": "id",
+    "message": "nobody has this id",
+    "hint": "their first event, or PUT, makes them known",
+}
+UNREAD = {"path": "", "message": "the body is no JSON: unexpected end of data: line 1 column 2 (char 1)"}
+MISSING = {"path": "into", "message": "the id is missing", "hint": AN_ID}
+_SAID = {
+    "_413": ("The body is too large.", f"a body may have {LARGEST_EVENT} bytes, unpacked"),
+    "_429": RATED,
+    "_503": (
+        "It can't be done now. Come again.",
+        "this can't be done now; nothing was changed, send it again",
+    ),
+}
+
+
+def paths() -> dict[str, Any]:
+    """The operations, by path and method."""
+    return {
+        "/v1/customers/{id}": {"parameters": [_ID], "put": _put(), "get": _get()},
+        "/v1/customers/merge": {"post": _merge()},
+    }
+
+
+_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The customer's id, or one that was merged into theirs.",
+    "schema": ID["anyOf"][0],
+    "example": "amina",
+}
+
+
+def _put() -> dict[str, Any]:
+    warned = {"customer": "amina", "warnings": [{"path": "teir", "message": 'customers have no "teir"'}]}
+    return {
+        "operationId": "setCustomer",
+        "summary": "Set what is known of a customer. What isn't mentioned stays; null clears.",
+        "requestBody": _body("Description", AMINA),
+        "responses": {
+            "200": answer("It is set.", "Set", {"customer": "amina"}),
+            "201": answer("It is set, and they are new.", "Set", warned),
+            **_refused(FAULT),
+        },
+    }
+
+
+def _get() -> dict[str, Any]:
+    return {
+        "operationId": "customer",
+        "summary": "Tell all that is known of a customer.",
+        "responses": {
+            "200": answer("All of it.", "Portrait", openapi_portrait.EXAMPLE),
+            "404": answer("Nobody has this id.", "Wrong", {"errors": [UNKNOWN]}),
+            **errors((401, 403, 429, 503), **READING),
+        },
+    }
+
+
+def _merge() -> dict[str, Any]:
+    return {
+        "operationId": "mergeCustomers",
+        "summary": "Make two customers one: `from` turns out to be `into`.",
+        "description": "Told again it changes nothing.",
+        "requestBody": _body("Merge", {"from": "asha", "into": "amina"}),
+        "responses": {
+            "200": answer("They are one.", "Merged", {"customer": "amina", "merged": True}),
+            **_refused(MISSING),
+        },
+    }
+
+
+def _body(schema: str, example: Any) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": ref(schema), "example": example}}}
+
+
+def _refused(wrong: Any) -> dict[str, Any]:
+    unreadable = answer(
+        "The body can't be read: it is no JSON (`errors`), or no gzip (`error`).", "Wrong", {"errors": [UNREAD]}
+    )
+    unreadable["content"]["application/json"]["schema"] = {"anyOf": [ref("Wrong"), ref("Error")]}
+    return {
+        "400": unreadable,
+        "422": answer("Something in it is wrong. Nothing was done.", "Wrong", {"errors": [wrong]}),
+        **errors((401, 403, 413, 415, 429, 503), **_SAID),
+    }
+
+
+def schemas() -> dict[str, Any]:
+    """Their schemas, by name."""
+    faults = {"type": "array", "items": ref("Fault"), "minItems": 1}
+    return {
+        "Description": {
+            "type": "object",
+            "description": "Built-in names and those that project.yaml declares, as in an event's `customer`.",
+            "properties": {
+                # The service takes the address's own id here too; no schema can say so.
+                "id": {"type": "null", "description": "Better left out: the address says it."},
+                "anonymous_id": {"anyOf": [*ID["anyOf"], {"type": "null"}], "description": "Of their device."},
+                "consent": {"type": ["array", "object", "null"], "description": "Like email/offers."},
+                "tags": {
+                    "type": ["array", "string", "null"],
+                    "description": f"Those of 1 to {LONGEST_LABEL} characters are kept.",
+                },
+            },
+        },
+        "Set": closed({"customer": {"type": "string"}, "warnings": faults}, optional=["warnings"]),
+        "Merge": closed({"from": ID, "into": ID}),
+        "Merged": closed({"customer": {"type": "string"}, "merged": {"type": "boolean"}}),
+        "Wrong": closed({"errors": faults}),
+        "Portrait": openapi_portrait.schema(),
+    }
