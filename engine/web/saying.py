@@ -83,24 +83,29 @@ def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:
 
 
 def _item(told: Told, who: Mapping[str, str], door: Door) -> dict[str, Any]:
-    known = {**who, **told.profile}
+    foreign, types = _foreign(told, door), door.vocabulary.attributes
+    known = {**who, **{name: _fit(value, types.get(name), foreign) for name, value in told.profile.items()}}
     key = told.key if len(told.key) <= LONGEST_ID else f"hash:{hashlib.sha256(told.key.encode()).hexdigest()}"
     item = {
         "event": told.event,
         "customer": {name: value for name, value in known.items() if value is not None},
         "key": key,
-        "properties": _fitting(told, door),
+        "properties": _fitting(told, door, foreign),
     }
     return item if told.occurred_at is None else item | {"time": told.occurred_at.isoformat()}
 
 
-def _fitting(told: Told, door: Door) -> dict[str, Any]:
+def _foreign(told: Told, door: Door) -> str | None:
+    """The currency of its amounts, if it isn't the brand's."""
+    currency = told.currency.upper() if told.currency else None
+    return None if currency == door.vocabulary.currency else currency
+
+
+def _fitting(told: Told, door: Door, foreign: str | None) -> dict[str, Any]:
     """The properties as the project declares them: entries of a list lose fields nobody declared, and an amount in
     another currency than the brand's is kept with it, where no condition takes it for one."""
     event = door.vocabulary.events.get(told.event)
     declared: Mapping[str, Type] = {} if event is None else event.properties
-    foreign = told.currency.upper() if told.currency else None
-    foreign = None if foreign == door.vocabulary.currency else foreign
     found = dict(told.properties)
     if told.currency and ("currency" in declared or foreign):
         found.setdefault("currency", told.currency.upper())

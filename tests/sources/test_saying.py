@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ def test_an_entry_of_a_list_loses_what_nobody_declared_and_an_amount_keeps_its_c
     ours = Told(Who("a"), "purchase", "k", NOW, {"total": "10.00"}, currency="kes")
     ((event, _),) = hear([ours], "s", (), door, NOW, resolve).events
     assert event.properties == {"total": 1000}
+
+
+def test_an_attribute_in_another_currency_is_no_amount_of_the_brands(door: Door) -> None:
+    told = Told(Who("a"), "ping", "k", NOW, profile={"spent": "10.00", "city": "Voi"}, currency="usd")
+    for one, spent in ((told, "10.00 USD"), (replace(told, currency="kes"), 1000)):
+        ((event, _),) = hear([one], "s", (), door, NOW, resolve).events
+        assert event.profile is not None and event.profile.attributes == {"spent": spent, "city": "Voi"}
 
 
 def test_a_yes_from_the_future_was_said_now(door: Door) -> None:
