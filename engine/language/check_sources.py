@@ -52,8 +52,9 @@ def _topics(content: Content, cls: Any, kind: str, options: Any, path: Path) -> 
 
 
 def _names(content: Content, options: Any, path: Path) -> Iterator[Problem]:
-    document, topics = content.documents[PROJECT], content.project.topics
-    for found in marked(options):
-        if found.marker == Refers("topic") and found.text not in topics:
-            hint = did_you_mean(found.text, topics)
-            yield document.problem((*path, *found.path), f'unknown topic "{found.text}"', hint)
+    document, project = content.documents[PROJECT], content.project
+    for marker, known in ((Refers("topic"), project.topics), (Refers("event"), project.events)):
+        for found in marked(options):
+            if found.marker == marker and found.text not in known:
+                hint = did_you_mean(found.text, known)
+                yield document.problem((*path, *found.path), f'unknown {marker.to} "{found.text}"', hint)

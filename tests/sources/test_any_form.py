@@ -12,7 +12,8 @@ from tests.sources.conftest import NOW, Open
 from tests.sources.samples import SECRET, sample
 from triggers.sources.base import SourceOptions, Told, Untold
 from triggers.sources.cloudevents import CloudEvents
-from triggers.sources.generic import Generic, GenericOptions, parse_place
+from triggers.sources.generic import Generic, GenericOptions
+from triggers.sources.places import parse_place
 
 EVENT = sample("cloudevents").payload
 NAMED = {"events": {"example.order.paid": "purchase", "example.noise": "ignore"}}

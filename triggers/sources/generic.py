@@ -7,83 +7,36 @@
       topic: type
       key: id
       time: at
+      currency: {at: currency, default: KES}
       customer: {id: member.number, email: member.email}
-      properties: {points: amount, level: member.levels.0.name}
+      properties: {total: {at: cents, as: minor}, level: member.levels.0.name}
       events: {points.earned: points_earned}
+      ignore: {test: true}
+      also:
+        - {event: signed_up, when: {member.new: true}, key: member.number}
 
-A place is a path of keys, `member.levels.0.name` (the first of the levels), or a header, `header:X-Topic`. What isn't
-there is missing.
+A request, or each of its parts, that `ignore` doesn't leave out tells the event that its topic is called, and those of
+`also` whose conditions hold. Places are in places.py, values and conditions in mapped.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, model_validator
 
-from engine.language.errors import Wrong
-from engine.language.fields import FieldName, Model, Text
-from engine.language.moments import text_or
+from engine.language.errors import Path, Wrong
+from engine.language.fields import EventName, FieldName, Model, Text
 from engine.language.registry import source
 from triggers.sources.base import IGNORE, Agreed, Headers, Said, Source, SourceOptions, Told, Untold, Who
-from triggers.sources.parts import moment, text
+from triggers.sources.mapped import Conditions, Property, Time, Value, hold, read
+from triggers.sources.parts import text
+from triggers.sources.places import Place, Where
 from triggers.sources.signatures import from_base64, from_hex, shown_token, signed
-
-_STEP = re.compile(r"[A-Za-z0-9_$@-]{1,100}")
-_HINT = "keys with points between them, like member.levels.0.name, or header:X-Topic"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in a request something stands: steps into the payload (a number counts in a list, from 0), or a header."""
-
-    written: str
-    steps: tuple[str, ...] = ()
-    header: str = ""
-
-    def of(self, headers: Headers, value: Any) -> Any:
-        """What stands there, or None."""
-        if self.header:
-            return headers.get(self.header)
-        for step in self.steps:
-            if isinstance(value, Mapping):
-                value = value.get(step)
-            elif isinstance(value, list) and step.isdigit() and len(step) < 6 and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return None
-        return value
-
-
-def parse_place(written: str) -> Place:
-    """`member.levels.0.name` or `header:X-Topic`."""
-    written = written.strip()
-    if written.startswith("header:"):
-        name = written.removeprefix("header:").strip().lower()
-        if not re.fullmatch(r"[a-z0-9-]+", name):
-            raise Wrong(f'"{name}" is no name of a header', _HINT, offset=len("header:"))
-        return Place(written, header=name)
-    steps, at = written.split("."), 0
-    for step in steps:
-        found = _STEP.match(written, at)
-        if found is None or found[0] != step:
-            raise Wrong("this path can't be read from here on", _HINT, offset=at + (len(found[0]) if found else 0))
-        at += len(step) + 1
-    return Place(written, tuple(steps))
-
-
-Where = Annotated[
-    Place,
-    text_or(Place, parse_place),
-    PlainSerializer(lambda place: place.written, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["member.levels.0.name", "header:X-Topic"]}),
-]
 
 
 class Signed(Model):
@@ -101,8 +54,9 @@ class Customer(Model):
     email: Where | None = Field(None, description="Where their address stands.")
     phone: Where | None = Field(None, description="Where their number stands.")
     anonymous: Where | None = Field(None, description="Where the id of a browser or a device stands.")
-    profile: dict[FieldName, Where] = Field(
-        default_factory=dict, description="Where the rest stands: first_name, country, your own attributes."
+    profile: dict[FieldName, Property] = Field(
+        default_factory=dict,
+        description="Where the rest stands, as for properties: first_name, country, your own attributes.",
     )
 
 
@@ -113,20 +67,63 @@ class Marketing(Model):
     sms: Where | None = Field(None, description="Where the yes or no to marketing by SMS stands.")
 
 
+class Also(Model):
+    """What a request tells besides what its topic is called; what isn't said here is as for the topic."""
+
+    event: EventName = Field(description="The event, of project.yaml.")
+    when: Conditions = Field(description="What must stand where, all of it.")
+    key: Where | None = Field(None, description="Where the id of what happened stands.")
+    time: Time | None = Field(None, description="When it happened.")
+    currency: Value | None = Field(None, description="The currency of its amounts.")
+    properties: dict[FieldName, Property] | None = Field(None, description="Where each property stands.")
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 class GenericOptions(SourceOptions):
     """What project.yaml says about a webhook of any form."""
 
-    topic: Where = Field(description="Where it says what happened.")
+    topic: Value = Field(description="Where it says what happened.")
     customer: Customer = Field(description="Where it says to whom.")
     each: Where | None = Field(None, description="Where the list is, if one request holds many; paths are of an entry.")
     key: Where | None = Field(None, description="Where the id of what happened stands. Default: the content is it.")
-    time: Where | None = Field(None, description="When it happened: with its zone, or in Unix seconds. Default: now.")
-    currency: Where | None = Field(None, description="Where the currency of its amounts stands. Default: the brand's.")
-    properties: dict[FieldName, Where] = Field(default_factory=dict, description="Where each property stands.")
+    time: Time | None = Field(None, description="When it happened: with its zone, or in Unix seconds. Default: now.")
+    currency: Value | None = Field(None, description="Where the currency of its amounts stands. Default: the brand's.")
+    properties: dict[FieldName, Property] = Field(
+        default_factory=dict,
+        description="Where each property stands: a path, or a mapping of at (with as, zone, default), of value, or of "
+        "each and fields.",
+    )
     marketing: Marketing | None = None
+    ignore: Annotated[tuple[Conditions, ...], BeforeValidator(_listed)] = Field(
+        (), description="Conditions of what is no event at all, or a list of them, of which one must hold."
+    )
+    also: tuple[Also, ...] = Field(
+        (),
+        description="What else it tells: a list of an event and the conditions when, with its own key, time, currency "
+        "and properties, if they aren't those of the topic.",
+    )
     signed: Signed | None = Field(
         None, description="How it is signed. Default: not, and the secret is shown as Authorization: Bearer."
     )
+
+    @model_validator(mode="after")
+    def _minor_units_are_of_a_currency(self) -> GenericOptions:
+        _of_a_currency(self.properties, ("properties",), self.currency)
+        _of_a_currency(self.customer.profile, ("customer", "profile"), self.currency)
+        for n, also in enumerate(self.also):
+            _of_a_currency(also.properties or {}, ("also", n, "properties"), also.currency or self.currency)
+        return self
+
+
+def _of_a_currency(values: Mapping[str, Property], path: Path, currency: Value | None) -> None:
+    for name, value in values.items():
+        for at in value.minor((*path, name)):
+            if currency is None:
+                hint = "say where it stands, like currency: order.currency, or which: currency: {value: KES}"
+                raise Wrong("it isn't said of which currency these minor units are", hint, at=at)
 
 
 @source("generic")
@@ -161,31 +158,50 @@ class Generic(Source):
         return [said for one in found for said in self._one(headers, one)]
 
     def _one(self, headers: Headers, one: Any) -> Said:
+        if any(hold(conditions, headers, one) for conditions in self.where.ignore):
+            return []
+        topic = text(self.where.topic.of(headers, one)) or ""
+        event = self.events.get(topic)
+        also = [each for each in self.where.also if hold(each.when, headers, one)]
+        said = [self._told(headers, one, each.event, f"also:{each.event}", each) for each in also]
+        if event is None:
+            return said or [Untold(topic, "unknown topic", one)]
+        return said if event == IGNORE else [self._told(headers, one, event, topic), *said]
+
+    def _told(self, headers: Headers, one: Any, event: str, topic: str, also: Also | None = None) -> Told | Untold:
         def at(place: Place | None) -> Any:
             return None if place is None else place.of(headers, one)
 
-        where, customer = self.where, self.where.customer
-        topic = text(at(where.topic)) or ""
-        event = self.events.get(topic)
-        if event == IGNORE:
-            return []
-        if event is None:
-            return [Untold(topic, "unknown topic", one)]
-        name = text(at(where.key)) if where.key is not None else _content(one)
+        where, customer, own = self.where, self.where.customer, also or self.where
+        place = own.key or where.key
+        name = text(at(place)) if place is not None else _content(one)
         if name is None:
-            return [Untold(topic, "it has no key", one)]
+            return Untold(topic, "it has no key", one)
         key = f"{topic}:{name}"
         who = Who(
             text(at(customer.id)), text(at(customer.email)), text(at(customer.phone)), text(at(customer.anonymous))
         )
         if not who:
-            return [Untold(topic, "it names no customer", one, key)]
-        profile = {word: found for word, place in customer.profile.items() if (found := at(place)) is not None}
-        properties = {word: found for word, place in where.properties.items() if (found := at(place)) is not None}
-        told = Told(
-            who, event, key, moment(at(where.time)), properties, profile, self._agreed(at), text(at(where.currency))
+            return Untold(topic, "it names no customer", one, key)
+        time, currency = own.time or where.time, own.currency or where.currency
+        try:
+            happened = None if time is None else time.of(headers, one)
+        except ValueError:
+            return Untold(topic, "its time can't be read, or names no zone", one, key)
+        money = text(currency.of(headers, one)) if currency is not None else None
+        units = money and money.upper()
+        properties = where.properties if own.properties is None else own.properties
+        return Told(
+            who,
+            event,
+            key,
+            happened,
+            read(properties, headers, one, units),
+            read(customer.profile, headers, one, units),
+            self._agreed(at),
+            money,
+            first=also is not None,
         )
-        return [told]
 
     def _agreed(self, at: Any) -> tuple[Agreed, ...]:
         if self.where.marketing is None:
