@@ -108,7 +108,9 @@ class App:
     def post(self) -> Post:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        return Post(self.channels, self.renderer, sender, self.subscriptions.link, self.content.project.team)
+        project = self.content.project
+        rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
+        return Post(self.channels, self.renderer, sender, self.subscriptions.link, project.team, rates=rates)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -1,9 +1,10 @@
 """The send gate: whether a message may go, asked of a whole cohort in one expression.
 
 Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
-present, valid, not suppressed → the step's `when` → not already sent → … → renders → provider. The held-out never reach
-a step, a profile is a foreign key away, and "already sent" is the unique key of the message; what renders and what the
-provider says is delivery's.
+present, valid, not suppressed → the step's `when` → not already sent → caps → quiet hours → rate → … → renders →
+provider. The held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique key of the
+message. Caps are in caps.py and quiet hours in quiet.py beside this; the rate, what renders and what the provider says
+are delivery's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from engine.store.types import Instant
 
 UNREACHABLE = ("no_consent", "no_address", "bad_address", "suppressed")
 """The reasons for which a `fallback` may take over: this channel can't reach them."""
+
+CAPPED, QUIET_HOURS, DUPLICATE = "capped", "quiet_hours", "duplicate"
+"""Reasons of caps and quiet hours: not to send, or to hold a message; and not to send one of several that were held."""
+HOLDS = (QUIET_HOURS, CAPPED)
+"""The reasons for which a message is held."""
 
 ADDRESS = {
     "email": (customer.c.email, customer.c.email_hash),

@@ -11,10 +11,11 @@ from typing import Any
 
 from engine.language.expression import Typed, parse, parse_condition
 from engine.language.fields import marked
+from engine.language.gate import QuietHours
 from engine.language.graph import Graph, Node
 from engine.language.journey import Journey
 from engine.language.project import Project
-from engine.language.vocabulary import Names, Vocabulary
+from engine.language.vocabulary import TRANSACTIONAL, Names, Vocabulary
 
 _USUAL_GAP = re.compile(r"usual_gap\(\s*[\"'](\w+)[\"']")
 
@@ -39,6 +40,16 @@ class Program:
     def topic(self) -> str:
         """The consent its messages need. Check refuses a journey that sends without one; nobody can consent to ''."""
         return self.journey.topic or ""
+
+    @property
+    def quiet_hours(self) -> QuietHours | None:
+        """When its messages are held: transactional ones never are."""
+        return None if self.topic == TRANSACTIONAL else self.project.quiet_hours
+
+    @property
+    def exits_when_capped(self) -> bool:
+        """Whether some cap ends journeys."""
+        return self.topic != TRANSACTIONAL and any(cap.when_capped.what == "exit" for cap in self.project.caps)
 
     @property
     def takes_entries(self) -> bool:

@@ -105,9 +105,9 @@ class _Story:
                 sends = [node.id for node in self.graph.nodes.values() if node.type == "send"]
                 yield from self._step(step, sends, (*at, verb), "send step")
         if line.waits is not None:
-            yield from self._step(
-                line.waits, [n.id for n in self.graph.nodes.values() if n.step.waits], (*at, "waits"), "wait"
-            )
+            held = self.content.project.holds
+            waits = [n.id for n in self.graph.nodes.values() if n.step.waits or (held and n.type == "send")]
+            yield from self._step(line.waits, waits, (*at, "waits"), "wait")
         for verb in ("sends", "skips"):
             ref = getattr(line, verb)
             if ref is not None and ref not in self._templates():

@@ -128,7 +128,7 @@ class Line(Model):
 
     sends: TemplateRef | None = None
     skips: TemplateRef | None = None
-    reason: Text | None = Field(None, description="Why it is skipped.")
+    reason: Text | None = Field(None, description="Why it is skipped, or held.")
     waits: StepId | None = None
     takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
     gives: Text | None = None
@@ -148,10 +148,10 @@ class Line(Model):
             )
         if self.at is not None and self.after is not None:
             raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
-        for option, verb in (("with_", "event"), ("reason", "skips"), ("value", "reaches")):
-            if getattr(self, option) and verbs[0] != verb:
+        for option, owners in (("with_", ("event",)), ("reason", ("skips", "waits")), ("value", ("reaches",))):
+            if getattr(self, option) and verbs[0] not in owners:
                 key = option.rstrip("_")
-                raise Wrong(f"{key} belongs to {verb}", f"remove {key}", at=(key,), on_key=True)
+                raise Wrong(f"{key} belongs to {' or '.join(owners)}", f"remove {key}", at=(key,), on_key=True)
         if self.takes is not None and len(self.takes) != 1:
             raise Wrong("a line tells of one arm", "like takes: {branch_1: else}", at=("takes",))
         if self.updates is not None and len({name.startswith("customer.") for name in self.updates}) != 1:

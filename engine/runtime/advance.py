@@ -32,6 +32,7 @@ from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
 from engine.runtime.pace import Pace
+from engine.steps.send import CAPPED_OUT, NOT_SENT
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
 from engine.store.types import Instant
@@ -179,6 +180,6 @@ def _of(cohort: Cohort, step_id: str, *, reasons: bool) -> StepReport:
     report = StepReport(step_id, cohort.size, cohort.moved, cohort.stayed, cohort.queued, ended=cohort.ended)
     if reasons:
         for (verdict, reason), n in cohort.verdicts().items():
-            if reason is not None and verdict in ("not_sent", EXITED):
+            if reason is not None and verdict in (NOT_SENT, CAPPED_OUT, EXITED):
                 report.stopped[reason] += n
     return report

@@ -10,12 +10,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, literal, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from engine.runtime.profile import known_facts, news
 from engine.store.scratch import insert_into
 from engine.store.tables import (
     candidate,
+    cap_slot,
     consent,
     customer,
     customer_tag,
@@ -42,6 +57,7 @@ def hand_over(connection: Connection, winner: int, loser: int, now: datetime, *,
     _tallies(connection, winner, loser)
     _said(connection, winner, loser)
     _memberships(connection, winner, loser)
+    _slots(connection, winner, loser)
     _doors(connection, winner, loser)
     connection.execute(delete(touched).where(touched.c.customer_id == loser))
     _profile(connection, winner, loser, now, page)
@@ -100,6 +116,17 @@ def _memberships(connection: Connection, winner: int, loser: int) -> None:
         loser,
         add.on_conflict_do_update(index_elements=_key(segment_member), set_=row),
     )
+
+
+def _slots(connection: Connection, winner: int, loser: int) -> None:
+    """What either got counts, numbered on from the winner's: together they may have more than a cap lets one have."""
+    theirs = cap_slot.alias("theirs")
+    before = select(func.count()).where(theirs.c.customer_id == winner, theirs.c.cap == cap_slot.c.cap)
+    changed = {"customer_id": literal(winner, id_type()), "n": cap_slot.c.n + before.scalar_subquery()}
+    row = [changed.get(column.name, column) for column in cap_slot.c]
+    mine = cap_slot.c.customer_id == loser
+    connection.execute(insert(cap_slot).from_select(list(cap_slot.c), select(*row).where(mine)))
+    connection.execute(delete(cap_slot).where(mine))
 
 
 def _doors(connection: Connection, winner: int, loser: int) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from engine.cohort.cohort import entry_event
+from engine.cohort.cohort import HELD_BACK, entry_event
 from engine.cohort.program import Program
 from engine.language.graph import Node
 from engine.language.moments import duration_text
 from engine.runtime.conditions import Judged, judge_then
-from engine.runtime.words import Words, stopped
+from engine.runtime.words import Words, held, stopped
 from engine.segments.frame import Frame
 from engine.steps.branch import Branch
 from engine.steps.notify import Notify
@@ -118,6 +118,8 @@ def _stays(node: Node | None, one: Row[Any], until: datetime | None, words: Word
         return f"waits for {awaited.event}, {duration_text(awaited.within)} at most{end}"
     if node is not None and isinstance(node.step, Wait):
         return f"waits {node.step.wait}{end}"
+    if one.outcome == HELD_BACK:
+        return f"the message is held{end}: {held(one.reason)}"
     return f"{one.outcome}{end}"
 
 

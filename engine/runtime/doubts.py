@@ -10,8 +10,9 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, Update, and_, literal, or_, update
+from sqlalchemy import Connection, Update, and_, literal, or_, select, update
 
+from engine.cohort.caps import give_back
 from engine.cohort.gate import TEAM
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.references import parsed
@@ -52,7 +53,10 @@ def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: d
         change = _to_the_queue(now)
     else:
         change = update(message).values(state="accepted" if outcome == "sent" else "refused")
-    return connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    done = connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    if done and outcome == "not-sent":
+        give_back(connection, select(message.c.customer_id, message.c.enrolment_id, message.c.visit).where(*mine))
+    return done
 
 
 def _to_the_queue(now: datetime) -> Update:

@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from engine.cohort.cohort import entry_event
 from engine.cohort.filled import expressions, fill, text_of
-from engine.cohort.gate import ADDRESS, TEAM, stop_reason
+from engine.cohort.gate import ADDRESS, DUPLICATE, HOLDS, TEAM, stop_reason
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.rendering.renderer import Renderer
@@ -33,9 +33,13 @@ _WHOSE = (
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed message with all that rendering it takes. `stop`: why it may not go after all."""
+    """A claimed message with all that rendering it takes. `was_held`: it has waited for the end of quiet hours or for
+    room under a cap. `stop`: why it may not go after all."""
 
     message_id: int
+    enrolment_id: int
+    visit: int
+    customer_id: int
     fence: int
     attempts: int
     ref: str
@@ -49,6 +53,7 @@ class Letter:
     address: str
     name: str
     locale: str | None
+    was_held: bool
     stop: str | None
     values: dict[str, Any]
 
@@ -94,6 +99,8 @@ def _of_one_template(
             message.c.visit,
             message.c.route,
             message.c.topic,
+            message.c.customer_id,
+            message.c.reason.label("held"),
             stop.label("stop"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
@@ -121,6 +128,9 @@ def _of_one_template(
         letters.append(
             Letter(
                 message_id=row.message_id,
+                enrolment_id=row.enrolment_id,
+                visit=row.visit,
+                customer_id=row.customer_id,
                 fence=row.fence,
                 attempts=row.attempts,
                 ref=reference(row.enrolment_id, row.visit, row.route),
@@ -134,6 +144,7 @@ def _of_one_template(
                 address="" if channel == TEAM else row._mapping[ADDRESS[channel][0].name] or "",
                 name=" ".join(filter(None, (row.first_name, row.last_name))),
                 locale=row.locale,
+                was_held=row.held in HOLDS,
                 stop=row.stop,
                 values=values,
             )
@@ -148,7 +159,9 @@ def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
-    return stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+    stop = stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+    collapsed = and_(message.c.reason == DUPLICATE, message.c.doubts == 0)
+    return func.coalesce(stop, case((collapsed, DUPLICATE)))
 
 
 def stops(

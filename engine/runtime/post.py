@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.channels.base import Channel, InDoubt, Outgoing, Refused, Result, Sender
 from engine.cohort.gate import TEAM
+from engine.language.gate import Rate
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.links import Subscription
 from engine.rendering.renderer import Renderer
@@ -28,7 +29,7 @@ log = logging.getLogger("karibu.delivery")
 @dataclass(frozen=True)
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `threads`: how many
-    messages are handed over at once."""
+    messages are handed over at once; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -36,6 +37,7 @@ class Post:
     unsubscribe: Callable[[Subscription], str]
     team: Mapping[str, str] = field(default_factory=dict)
     threads: int = 8
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
 
@@ -70,6 +72,11 @@ class Post:
     def repeatable(self) -> frozenset[str]:
         """The channels that overwrite their own messages: a repeat does no harm."""
         return frozenset(name for name, channel in self.channels.items() if getattr(channel, "idempotent", False))
+
+    def rate(self, channel: str) -> tuple[str, Rate] | None:
+        """By which channel messages of this one go, and its rate, if it has one."""
+        by = TEAMS_CHANNEL if channel == TEAM else channel
+        return (by, self.rates[by]) if by in self.rates else None
 
     def silent(self, channel: str, now: datetime) -> bool:
         """Whether this channel of a message is left alone for now."""

@@ -16,13 +16,15 @@ from threading import RLock
 
 from sqlalchemy import Connection
 
+from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.language.content import Content
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime import admission, advance, delivery, parking, versions
+from engine.language.vocabulary import TRANSACTIONAL
+from engine.runtime import admission, advance, delivery, parking, rates, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -206,7 +208,7 @@ class Runtime:
         return tick(self.database, self.content, programs, self.clock.now(), self.pace, self._watch, as_of=self._as_of)
 
     def work(self) -> list[Work]:
-        """The versions that have something to do now."""
+        """The versions that have something to do now, those of higher priority first."""
         programs = self.programs()
         with self.database.read() as connection:
             running = [program for program in programs.values() if program.state != versions.STOPPED]
@@ -214,7 +216,7 @@ class Runtime:
             found = advance.steps_with_work(connection, running, now, self._held(connection, now))
         return [
             Work(program.name, program.number, version_id, program.graph, tuple(found[version_id]))
-            for version_id, program in programs.items()
+            for version_id, program in sorted(programs.items(), key=lambda one: -one[1].journey.priority)
             if version_id in found
         ]
 
@@ -229,16 +231,21 @@ class Runtime:
             return advance.steps_with_work(connection, [program], now, held).get(version_id, [])
 
     def _held(self, connection: Connection, now: datetime) -> Callable[[Program, str], bool]:
-        """Whether the messages of a step can't leave now: paused, or no provider of theirs takes any."""
+        """Whether the messages of a step can't leave now: paused, no provider takes any, or their rate is used up."""
         silent, paused = self.post.breakers.open(now), pauses(connection)
-        if not silent and not paused:
+        spent = {one: rates.used_up(connection, self.post.rates, now, transactional=one) for one in (False, True)}
+        if not silent and not paused and not any(spent.values()):
             return lambda program, step_id: False
 
         def held(program: Program, step_id: str) -> bool:
             step = program.graph.nodes[step_id].step
             if ALL in paused or program.name in paused or not isinstance(step, Step):
                 return True
-            return all(self.post.silent(channel, now) for channel in step.channels())
+            urgent = program.topic == TRANSACTIONAL or TEAM in step.channels()
+            return all(
+                self.post.silent(channel, now) or ((limited := self.post.rate(channel)) and limited[0] in spent[urgent])
+                for channel in step.channels()
+            )
 
         return held
 

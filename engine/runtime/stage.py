@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -119,7 +119,7 @@ class Stage:
             1,
         )
         cast = cast_of(house.content, journey)
-        content = spoken_of(house.content, cast)
+        content = unspread(spoken_of(house.content, cast))
         self.runtime = WatchedRuntime(database, content, house.registry, self.clock, post)
         self._events = 0
         self._settled = False  # nobody has looked at the moment of the start yet
@@ -287,6 +287,15 @@ def spoken_of(content: Content, journeys: Iterable[str]) -> Content:
     return replace(
         content, segments=Segments({name: content.segments[name] for name in content.segments if name in names})
     )
+
+
+def unspread(content: Content) -> Content:
+    """The content, but that what quiet hours held goes out when they end: a story has one customer."""
+    quiet = content.project.quiet_hours
+    if quiet is None:
+        return content
+    at_once = quiet.model_copy(update={"spread": timedelta(0)})
+    return replace(content, project=content.project.model_copy(update={"quiet_hours": at_once}))
 
 
 def cast_of(content: Content, journey: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from engine.cohort.cohort import HELD_BACK
 from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.language.errors import Wrong
@@ -88,7 +89,7 @@ class Witness:
             return  # an exit, a goal or another journey took them away from where they stood
         self.reached.add((node.id, None))
         if one.kind == "stays":
-            yield one.at, "waits", node.id, None
+            yield one.at, "waits", node.id, one.reason
         elif node.arms:
             self.reached.add((node.id, one.outcome))
             yield one.at, "takes", f"{node.id}: {one.outcome}", told_reason("", one.detail) or None
@@ -176,7 +177,7 @@ class Witness:
 def _own(node: Node, kind: str) -> tuple[str, ...]:
     """The outcomes with which a step itself writes a decision of this kind."""
     if kind == "stays":
-        return ("wait", "listen")
+        return ("wait", "listen", HELD_BACK)
     if node.arms:
         return tuple(node.arms)
     if isinstance(node.step, Send):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from engine.cohort.gate import CAPPED, DUPLICATE, QUIET_HOURS
 from engine.language import tree
 from engine.language.moments import duration_text
 from engine.language.types import Kind
@@ -130,6 +131,9 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",
         "when": "the step's `when` was false",
+        CAPPED: "they had had as many such messages as a cap lets them have",
+        QUIET_HOURS: "it was in the quiet hours of their day",
+        DUPLICATE: "the same message had been held for them more than once, and another of them went",
         **_PROVIDER,
     }
     if reason is None:
@@ -137,6 +141,12 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
     if reason.startswith("render:"):
         return f"the template could not be filled in ({reason.removeprefix('render:')})"
     return known.get(reason, reason)
+
+
+def held(reason: str | None) -> str:
+    """Why a message goes out later."""
+    known = {CAPPED: "they have had as many such messages as a cap lets them have", QUIET_HOURS: "it is quiet now"}
+    return known.get(reason or "", reason or "for no recorded reason")
 
 
 def _not(verb: str, value: Any) -> str:

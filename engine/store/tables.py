@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, literal_column, text
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, and_, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from engine.store.types import Instant, id_type, json_type, text_type
@@ -358,8 +358,29 @@ class GoalReached(SQLModel, table=True):
     value: float | None = None
 
 
+class CapSlot(SQLModel, table=True):
+    """One of the messages that a cap lets a customer have, taken until then by one visit of an enrolment.
+
+    The slots of a customer and a cap are numbered from 0 without a gap; one that was given back, or whose time is over,
+    is taken again. So whoever wants the next one wants the same row, and of two only one gets it.
+    """
+
+    __tablename__ = "cap_slot"
+    customer_id: int = _points_to("customer", key=True)
+    cap: str = _text(key=True)
+    n: int = Field(primary_key=True)
+    enrolment_id: int = _points_to("enrolment")
+    visit: int
+    taken_at: datetime = _at()
+    until: datetime = _at()
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class Message(SQLModel, table=True):
     """One message to one customer. `state`: queued, claimed, dispatching, accepted, refused, stopped, in_doubt.
+
+    `reason`: why it is in its state; of a queued one that is held, why it is.
 
     Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback. `doubts`:
     how often nobody could say whether it was sent.
@@ -402,6 +423,13 @@ class Message(SQLModel, table=True):
             "settled_at",
             sqlite_where=text("state = 'in_doubt'"),
             postgresql_where=text("state = 'in_doubt'"),
+        ),
+        Index(
+            "ix_message_held",
+            "customer_id",
+            "template",
+            sqlite_where=text("state = 'queued' AND reason IN ('quiet_hours', 'capped')"),
+            postgresql_where=text("state = 'queued' AND reason IN ('quiet_hours', 'capped')"),
         ),
     )
 
@@ -512,6 +540,7 @@ refusal = _table(Refusal)
 candidate = _table(Candidate)
 entry_quota = _table(EntryQuota)
 goal_reached = _table(GoalReached)
+cap_slot = _table(CapSlot)
 message = _table(Message)
 message_event = _table(MessageEvent)
 parked = _table(Parked)
@@ -526,6 +555,12 @@ IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
+
+HELD = and_(
+    message.c.state == literal_column("'queued'"),
+    message.c.reason.in_([literal_column(f"'{reason}'") for reason in ("quiet_hours", "capped")]),
+)
+"""A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
 
 UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
 """A message that has not been settled, in the words of its partial index."""
