@@ -1,9 +1,10 @@
 """The send gate: whether a message may go, asked of a whole cohort in one expression.
 
 Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
-present, valid, not suppressed → the step's `when` → not already sent → … → renders → provider. The held-out never reach
-a step, a profile is a foreign key away, and "already sent" is the unique key of the message; what renders and what the
-provider says is delivery's.
+present, valid, not suppressed → the step's `when` → not already sent → … → coupon reserved → renders → provider. The
+held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique key of the message.
+Whether a message carries a coupon is known to its template, so that is asked when it is claimed; what renders and what
+the provider says is delivery's.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ADDRESS = {
 }
 """Where a channel finds its address, and the keyed hash that is empty when the address can't be valid."""
 
+NO_COUPON = "no_coupon"
+
 TEAM = "team"
 """The channel of notices to the shop's own people: no customer's consent or address is asked."""
 
@@ -39,10 +42,12 @@ def stop_reason(
     *,
     left: ColumnElement[bool] | None = None,
     when: ColumnElement[bool] | None = None,
+    no_coupon: ColumnElement[bool] | None = None,
 ) -> ColumnElement[Any]:
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
-    left: true where the customer is no longer at this visit of the step; when: the step's own condition."""
+    left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
+    true where the message carries a code and they have none."""
     if channel == TEAM:
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
@@ -67,4 +72,6 @@ def stop_reason(
     stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
     if when is not None:
         stops.append((not_(when), "when"))
+    if no_coupon is not None:
+        stops.append((no_coupon, NO_COUPON))
     return case(*stops, else_=null())

@@ -12,6 +12,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Update, and_, literal, or_, update
 
+from engine.cohort.coupons import issue
 from engine.cohort.gate import TEAM
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.references import parsed
@@ -34,11 +35,12 @@ def repeat(connection: Connection, now: datetime) -> int:
     return connection.execute(_to_the_queue(now).where(REPEATS, silent)).rowcount
 
 
-def heard_of(connection: Connection, ids: Collection[int]) -> None:
+def heard_of(connection: Connection, ids: Collection[int], now: datetime) -> None:
     """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
     doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
     sent = update(message).where(message.c.id.in_(ids), doubted)
     connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+    issue(connection, message.c.id.in_(ids), now)
 
 
 def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: datetime) -> bool:
@@ -52,7 +54,10 @@ def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: d
         change = _to_the_queue(now)
     else:
         change = update(message).values(state="accepted" if outcome == "sent" else "refused")
-    return connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    resolved = connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    if resolved and outcome == "sent":
+        issue(connection, and_(*mine), now)
+    return resolved
 
 
 def _to_the_queue(now: datetime) -> Update:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, select, update
 
+from engine.cohort import coupons
 from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
@@ -70,6 +71,9 @@ def record(
             doubts=message.c.doubts + case((settling.c.state == "in_doubt", 1), else_=0),
         )
     )
+    if program.names.coupons:
+        accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
+        coupons.issue(connection, message.c.id.in_(accepted), now)
     settle(connection, program, step_id, now, pass_id)
 
 
