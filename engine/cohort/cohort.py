@@ -213,6 +213,11 @@ class Cohort:
         """They stay here until their `due_at`: a row, never a sleeping process."""
         self._stay(verdict, "waiting", {"due_at": moving.c.due_at})
 
+    def sleep_until(self, verdict: str, at: datetime) -> None:
+        """They stay here until this moment."""
+        self.connection.execute(update(moving).where(moving.c.verdict == verdict).values(due_at=at))
+        self.sleep(verdict)
+
     def listen(self, verdict: str) -> None:
         """They stay here until the event comes, or their `due_at`."""
         self._stay(verdict, "listening", {"due_at": moving.c.due_at})

@@ -1,10 +1,11 @@
 """The send gate: whether a message may go, asked of a whole cohort in one expression.
 
 Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
-present, valid, not suppressed → the step's `when` → not already sent → caps → quiet hours → rate → … → renders →
-provider. The held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique key of the
-message. Caps are in caps.py and quiet hours in quiet.py beside this; the rate, what renders and what the provider says
-are delivery's.
+present, valid, not suppressed → the step's `when` → not already sent → caps → quiet hours → rate → coupon reserved →
+renders → provider. The held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique
+key of the message. Caps are in caps.py and quiet hours in quiet.py beside this. Whether a message carries a coupon is
+known to its template, so that is asked when it is claimed; the rate, what renders and what the provider says are
+delivery's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ADDRESS = {
 }
 """Where a channel finds its address, and the keyed hash that is empty when the address can't be valid."""
 
+NO_COUPON = "no_coupon"
+
 TEAM = "team"
 """The channel of notices to the shop's own people: no customer's consent or address is asked."""
 
@@ -45,10 +48,12 @@ def stop_reason(
     *,
     left: ColumnElement[bool] | None = None,
     when: ColumnElement[bool] | None = None,
+    no_coupon: ColumnElement[bool] | None = None,
 ) -> ColumnElement[Any]:
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
-    left: true where the customer is no longer at this visit of the step; when: the step's own condition."""
+    left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
+    true where the message carries a code and they have none."""
     if channel == TEAM:
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
@@ -73,4 +78,6 @@ def stop_reason(
     stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
     if when is not None:
         stops.append((not_(when), "when"))
+    if no_coupon is not None:
+        stops.append((no_coupon, NO_COUPON))
     return case(*stops, else_=null())

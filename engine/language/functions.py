@@ -18,9 +18,6 @@ from engine.language.types import BOOLEAN, MONEY, NUMBER, Kind
 if TYPE_CHECKING:
     from engine.language.expression import Reader
 
-UNAVAILABLE = frozenset({"points"})
-"""Functions of the language that come later."""
-
 
 @dataclass(frozen=True)
 class Call:
@@ -215,6 +212,11 @@ def in_journey(call: Call) -> Typed:
 def _sent(call: Call) -> Typed:
     function: Any = call.name
     return tree.Messaged(function=function, step=call.known("step", call.reader.names.sends, "send step"))
+
+
+@_function("")
+def points(call: Call) -> Typed:
+    return tree.Points()
 
 
 @_function("date")

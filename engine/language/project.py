@@ -17,6 +17,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
 from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
 
+from engine.language import rewards
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.fields import (
     CHANNELS,
@@ -24,6 +25,7 @@ from engine.language.fields import (
     FieldName,
     Model,
     NewEventName,
+    NewPoolName,
     NewSegmentName,
     NewTopicName,
     Text,
@@ -31,6 +33,7 @@ from engine.language.fields import (
 )
 from engine.language.gate import Cap, QuietHours, RateText
 from engine.language.moments import text_or
+from engine.language.rewards import Points, Pool, Tier
 from engine.language.types import STORED, Type, read_type
 from engine.language.vocabulary import TRANSACTIONAL
 
@@ -185,6 +188,9 @@ class Project(Model):
         Connected,
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
+    coupons: dict[NewPoolName, Pool] = Field(default_factory=dict, description="Pools of coupon codes, by name.")
+    points: Points = Field(default_factory=Points, description="What spends points, and what takes them back.")
+    tiers: tuple[Tier, ...] = Field((), description="What customer.tier is, by the points earned; the lowest first.")
     caps: tuple[Cap, ...] = Field((), description="How many messages a customer gets at most. All of them hold.")
     quiet_hours: QuietHours | None = Field(None, description="When nothing is sent, on the customer's clock.")
 
@@ -198,6 +204,11 @@ class Project(Model):
         for name in self.sources:
             if name in TAKEN_NAMES:
                 raise Wrong(f'"{name}" can\'t be a source', "call it otherwise", at=("sources", name), on_key=True)
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_fit(self) -> Project:
+        rewards.check(self.coupons, self.points, self.tiers, self.events, self.customer)
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_validator
 
 from engine.language.errors import Wrong
-from engine.language.fields import EventName, FieldName, Model, StepId, TemplateRef, Text, named
+from engine.language.fields import EventName, FieldName, Model, PoolName, StepId, TemplateRef, Text, named
 from engine.language.moments import Duration, LocalMoment, parse_local, text_or
 from engine.language.project import check_timezone
 
@@ -131,7 +131,7 @@ class Line(Model):
     reason: Text | None = Field(None, description="Why it is skipped, or held.")
     waits: StepId | None = None
     takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
-    gives: Text | None = None
+    gives: Text | None = Field(None, description="coupon POOL, or so many points: coupon comeback-10, 100 points.")
     calls: Text | None = None
     reaches: Literal["goal"] | None = None
     value: Worth | None = Field(None, description="What the goal is worth.")
@@ -178,6 +178,7 @@ class Scenario(Model):
     start: StartMoment
     customer: Person
     before: tuple[Before, ...] = ()
+    empty: tuple[PoolName, ...] = Field((), description="Pools of coupons without a code. All others have plenty.")
     story: tuple[Line, ...]
 
     @model_validator(mode="after")

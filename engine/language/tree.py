@@ -205,6 +205,20 @@ class Messaged(Typed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coupon(Typed):
+    """Of the code that this enrolment was last given: `code`, or when it `expires`; missing when it has none."""
+
+    part: Word["code", "expires"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points(Typed):
+    """The points a customer can spend now: those given, less what is pending, spent, expired or taken back."""
+
+    type: Type = NUMBER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Age(Typed):
     """Whole years on the customer's calendar today; 29 February counts as the 28th in common years."""
 

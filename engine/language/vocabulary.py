@@ -25,6 +25,9 @@ BUILT_IN: Mapping[str, Type] = {
 }
 """What every customer has, besides the attributes that project.yaml declares."""
 
+TIER = "tier"
+"""The customer's attribute that tiers keep."""
+
 TRANSACTIONAL = "transactional"
 """The topic that needs no consent: order confirmations, recalls."""
 
@@ -98,7 +101,7 @@ class Vocabulary:
     ) -> Vocabulary:
         """From a `Project`; `segments` and `journeys` are the names there are (None: not checked)."""
         return cls.plain(
-            project.customer,
+            {**project.customer, **({TIER: TEXT} if project.tiers else {})},
             {name: {"value": event.value, "properties": event.properties} for name, event in project.events.items()},
             topics=project.topics,
             channels=project.channels,
@@ -114,7 +117,8 @@ class Names:
     """What an expression may name where it stands, besides the customer.
 
     entry, event: the name of the event that let them in / that is being judged (None: there is none).
-    item: the object type of `item`. results: a wait_for's id → its event. sends: ids of the send steps.
+    item: the object type of `item`. results: a wait_for's id → its event. sends: ids of the send steps; coupons: of the
+    coupon steps.
     """
 
     entry: str | None = None
@@ -122,6 +126,7 @@ class Names:
     item: Type | None = None
     results: Mapping[str, str] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
+    coupons: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.item is not None and self.item.kind not in (Kind.OBJECT, Kind.LIST):

@@ -27,6 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from engine.cohort.chance import Chance, no_chance
 from engine.cohort.cohort import EXITED, Cohort
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
@@ -131,12 +132,13 @@ def move_step(
     pass_id: str,
     shard: Shard = WHOLE,
     pace: Pace | None = None,
+    chance: Chance = no_chance,
 ) -> StepReport:
     """Move everybody who is due at this step, chunk by chunk. A chunk that fails is rolled back whole and raises."""
     node = program.graph.nodes[step_id]
     step = node.step
     assert isinstance(step, Step)
-    scope = Scope(program, now)
+    scope = Scope(program, now, chance=chance)
     judgement = step.judge(node, scope)
     if program.exits_when:
         leaves = scope.exits()

@@ -14,9 +14,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    Text,
     and_,
     case,
+    cast,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -32,12 +35,15 @@ from engine.store.tables import (
     candidate,
     cap_slot,
     consent,
+    coupon,
     customer,
     customer_tag,
     event,
     hush,
     identity,
     journey_version,
+    points_entry,
+    points_lot,
     refusal,
     segment_member,
     tally,
@@ -59,6 +65,7 @@ def hand_over(connection: Connection, winner: int, loser: int, now: datetime, *,
     _memberships(connection, winner, loser)
     _slots(connection, winner, loser)
     _doors(connection, winner, loser)
+    _rewards(connection, winner, loser)
     connection.execute(delete(touched).where(touched.c.customer_id == loser))
     _profile(connection, winner, loser, now, page)
 
@@ -141,6 +148,19 @@ def _doors(connection: Connection, winner: int, loser: int) -> None:
         rest = {c.name: new[c.name] for c in table.c if not c.primary_key}
         add = add.on_conflict_do_update(index_elements=_key(table), set_=rest, where=new[at.name] < at)
         _write(connection, table, loser, add, served)
+
+
+def _rewards(connection: Connection, winner: int, loser: int) -> None:
+    """Points and codes add up. Where each has their one code of a pool, the winner's goes on being it; the other is
+    theirs as well."""
+    for table in (points_lot, points_entry):
+        connection.execute(update(table).where(table.c.customer_id == loser).values(customer_id=winner))
+    mine = coupon.alias("mine")
+    has = exists().where(mine.c.customer_id == winner, mine.c.pool == coupon.c.pool, mine.c.scope == coupon.c.scope)
+    # What follows tells it from the winner's.
+    other = case((has.correlate(coupon), coupon.c.scope + literal("#") + cast(coupon.c.id, Text)), else_=coupon.c.scope)
+    theirs = update(coupon).where(coupon.c.customer_id == loser)
+    connection.execute(theirs.values(customer_id=winner, scope=other, asked=coupon.c.asked + 1))
 
 
 def _profile(connection: Connection, winner: int, loser: int, now: datetime, page: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, Update, and_, literal, or_, select, update
 
 from engine.cohort.caps import give_back
+from engine.cohort.coupons import issue
 from engine.cohort.gate import TEAM
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.references import parsed
@@ -35,11 +36,12 @@ def repeat(connection: Connection, now: datetime) -> int:
     return connection.execute(_to_the_queue(now).where(REPEATS, silent)).rowcount
 
 
-def heard_of(connection: Connection, ids: Collection[int]) -> None:
+def heard_of(connection: Connection, ids: Collection[int], now: datetime) -> None:
     """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
     doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
     sent = update(message).where(message.c.id.in_(ids), doubted)
     connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+    issue(connection, message.c.id.in_(ids), now)
 
 
 def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: datetime) -> bool:
@@ -54,6 +56,8 @@ def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: d
     else:
         change = update(message).values(state="accepted" if outcome == "sent" else "refused")
     done = connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    if done and outcome == "sent":
+        issue(connection, and_(*mine), now)
     if done and outcome == "not-sent":
         give_back(connection, select(message.c.customer_id, message.c.enrolment_id, message.c.visit).where(*mine))
     return done

@@ -59,7 +59,7 @@ def take(connection: Connection, batch: Sequence[Feedback], now: datetime) -> Ta
     facts_stay(connection)
     taken = Taken()
     known = _messages(connection, batch)
-    heard_of(connection, [one.id for one in known.values()])
+    heard_of(connection, [one.id for one in known.values()], now)
     for one in batch:
         found = known.get(one.ref)
         if found is None:

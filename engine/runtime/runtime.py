@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from secrets import token_bytes
 from threading import RLock
 
 from sqlalchemy import Connection
 
+from engine.cohort.chance import Chance
 from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.step import Step
@@ -36,6 +38,7 @@ from engine.runtime.pace import Pace
 from engine.runtime.pausing import ALL, pauses
 from engine.runtime.post import Post
 from engine.runtime.recovery import recover_all
+from engine.runtime.rewards import Rules
 from engine.runtime.tick import CHUNKS, refresh, tick
 from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
@@ -67,12 +70,21 @@ class Work:
 class Runtime:
     """One engine. Safe to use from several threads: state between calls is the database's."""
 
-    def __init__(self, database: Database, content: Content, registry: Registry, clock: Clock, post: Post) -> None:
+    def __init__(
+        self,
+        database: Database,
+        content: Content,
+        registry: Registry,
+        clock: Clock,
+        post: Post,
+        chance: Chance = token_bytes,
+    ) -> None:
         self.database = database
         self.content = content
         self.registry = registry
         self.clock = clock
         self.post = post
+        self.chance = chance
         self.pace = Pace(database.dialect)
         self._watch = Watch()
         self._programs: dict[int, Program] = {}
@@ -163,13 +175,16 @@ class Runtime:
         """Accept events: when this returns they are durable and have found their journeys."""
         programs = list(self.programs().values())
         worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
+        rules = Rules.of(self.content.project)
         total = Receipt()
         if live:
             self.pace.gives_way()
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + BATCH]
             receipt = self.database.written(
-                partial(ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live)
+                partial(
+                    ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live, rules=rules
+                )
             )
             total.accepted += receipt.accepted
             total.duplicates += receipt.duplicates
@@ -254,7 +269,9 @@ class Runtime:
         program = self._program(version_id)
         if program is None:  # stopped meanwhile
             return StepReport(step_id)
-        report = advance.move_step(self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace)
+        report = advance.move_step(
+            self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace, self.chance
+        )
         # Those who came and queued nothing leave nothing to deliver; who finds nobody came for messages that are due.
         if has_messages(program, step_id) and (report.queued or not report.came):
             sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, select, update
 
+from engine.cohort import coupons
 from engine.cohort.caps import give_back
 from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
@@ -79,6 +80,9 @@ def record(
     if program.project.caps and any(one.state in NEVER_SENT for one in settled):
         visits = select(message.c.customer_id, message.c.enrolment_id, message.c.visit)
         give_back(connection, visits.where(mine, settling.c.state.in_(NEVER_SENT)))
+    if program.names.coupons:
+        accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
+        coupons.issue(connection, message.c.id.in_(accepted), now)
     leaves = any(one.leaves for one in settled)
     settle(connection, program, step_id, now, pass_id, leaves=leaves)
 

@@ -81,6 +81,9 @@ class Words:
                 return f"they {_not('had' if past else 'have', value)} agreed to {typed.topic} by {typed.channel}"
             case tree.Tagged():
                 return f"they {_not('had' if past else 'have', value)} got the tag {typed.tag}"
+            case tree.Points():
+                n = int(value or 0)
+                return f"they {'had' if past else 'have'} {n:,} point{'' if n == 1 else 's'}"
             case tree.InJourney():
                 return f"they {_not('were' if past else 'are', value)} in {typed.journey}"
             case tree.Messaged():
@@ -130,6 +133,7 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "no_address": f"they have no {address}",
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",
+        "no_coupon": "there was no coupon code for them, or theirs was no longer good",
         "when": "the step's `when` was false",
         CAPPED: "they had had as many such messages as a cap lets them have",
         QUIET_HOURS: "it was in the quiet hours of their day",
