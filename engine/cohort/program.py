@@ -12,7 +12,7 @@ from typing import Any
 from engine.language.expression import Typed, parse, parse_condition
 from engine.language.fields import marked
 from engine.language.graph import Graph, Node
-from engine.language.journey import Journey
+from engine.language.journey import MESSAGES, Journey
 from engine.language.project import Project
 from engine.language.vocabulary import Names, Vocabulary
 
@@ -86,7 +86,7 @@ class Program:
         for node in self.graph.nodes.values():
             if (awaits := node.step.awaits()) is not None:
                 results[node.id] = awaits.event
-            if node.type == "send":
+            if node.type in MESSAGES:
                 sends.add(node.id)
         return Names(entry=self.journey.enter.entry_event(), results=results, sends=frozenset(sends))
 

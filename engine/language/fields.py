@@ -151,6 +151,7 @@ def _template_meant(text: str) -> str | None:
     return f"write {name}" if re.fullmatch(_TEMPLATE_NAME, name) else None
 
 
+_SURVEY = named(r"[a-z][a-z0-9_-]{0,62}", "the name of a survey", "small letters, digits, - and _, like nps")
 _TEMPLATE_NAME = r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}"
 _TEMPLATE = named(
     _TEMPLATE_NAME,
@@ -164,6 +165,7 @@ NewEventName = Annotated[str, *_EVENT]
 NewJourneyName = Annotated[str, *_JOURNEY]
 NewSegmentName = Annotated[str, *_SEGMENT]
 NewTopicName = Annotated[str, *_TOPIC]
+NewSurveyName = Annotated[str, *_SURVEY]
 FieldName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS)]
 
 StepId = Annotated[str, *_ID, Refers("step")]
@@ -174,6 +176,7 @@ TopicName = Annotated[str, *_TOPIC, Refers("topic")]
 ChannelName = Annotated[str, *_CHANNEL, Refers("channel")]
 Attribute = Annotated[str, *_ATTRIBUTE, Refers("attribute")]
 PersonName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS), Refers("person")]
+SurveyName = Annotated[str, *_SURVEY, Refers("survey")]
 DateAttribute = Annotated[str, *_ATTRIBUTE, Expression("date")]
 TemplateRef = Annotated[str, *_TEMPLATE, Refers("template")]
 

@@ -25,14 +25,17 @@ from engine.language.fields import (
     Model,
     NewEventName,
     NewSegmentName,
+    NewSurveyName,
     NewTopicName,
     Text,
+    YesNo,
     named,
 )
 from engine.language.journey import NotYet
 from engine.language.moments import text_or
+from engine.language.surveys import Survey
 from engine.language.types import STORED, Type, read_type
-from engine.language.vocabulary import TRANSACTIONAL
+from engine.language.vocabulary import OWN_EVENTS, TRANSACTIONAL
 
 
 def check_timezone(text: str) -> str:
@@ -136,6 +139,9 @@ class Topic(Model):
     """What customers consent to."""
 
     title: Text
+    double_opt_in: YesNo = Field(
+        False, description="A yes counts when it is confirmed: by the link of a message that confirms."
+    )
 
 
 class Provider(Model):
@@ -183,6 +189,7 @@ class Project(Model):
         ],
         Connected,
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
+    surveys: dict[NewSurveyName, Survey] = Field(default_factory=dict, description="What `ask` asks, by name.")
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
     caps: NotYet = None
     quiet_hours: NotYet = None
@@ -193,6 +200,18 @@ class Project(Model):
             if name in TAKEN_NAMES:
                 raise Wrong(f'"{name}" can\'t be a source', "call it otherwise", at=("sources", name), on_key=True)
         return self
+
+    @model_validator(mode="after")
+    def _own_events_are_built_in(self) -> Project:
+        for name in self.events:
+            if name in OWN_EVENTS:
+                raise Wrong(f"the event {name} is built in", "remove it", at=("events", name))
+        return self
+
+    @property
+    def known_events(self) -> frozenset[str]:
+        """The events journeys may name: the declared ones, and Karibu's own."""
+        return frozenset({*self.events, *OWN_EVENTS})
 
     @model_validator(mode="after")
     def _transactional_is_built_in(self) -> Project:

@@ -33,7 +33,8 @@ _WHOSE = (
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed message with all that rendering it takes. `stop`: why it may not go after all."""
+    """A claimed message with all that rendering it takes. `stop`: why it may not go after all; `links`: those that its
+    template shows; `confirms`: it asks for the second yes; `survey`: the one it asks."""
 
     message_id: int
     fence: int
@@ -51,6 +52,10 @@ class Letter:
     locale: str | None
     stop: str | None
     values: dict[str, Any]
+    links: frozenset[str] = frozenset()
+    address_hash: str | None = None
+    confirms: bool = False
+    survey: str | None = None
 
 
 def load(
@@ -81,7 +86,7 @@ def _of_one_template(
     filled = dict(step.with_) if isinstance(step, Send) else {}
     if isinstance(step, Notify):
         filled = {"text": step.notify.text}
-    calls = () if channel == TEAM else _calls(renderer, template)
+    calls, links = ((), frozenset[str]()) if channel == TEAM else _needs(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
     columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
     stop = _stop(scope, step_id, channel)
@@ -136,6 +141,10 @@ def _of_one_template(
                 locale=row.locale,
                 stop=row.stop,
                 values=values,
+                links=links,
+                address_hash=None if channel == TEAM else row._mapping[ADDRESS[channel][1].name],
+                confirms=isinstance(step, Send) and step.second_yes,
+                survey=step.survey() if isinstance(step, Send) else None,
             )
         )
     return letters
@@ -148,7 +157,9 @@ def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
-    return stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
+    gone = None if channel == TEAM else left
+    second_yes = isinstance(step, Send) and step.second_yes
+    return stop_reason(channel, scope.program.topic, scope.now, left=gone, when=when, second_yes=second_yes)
 
 
 def stops(
@@ -179,11 +190,13 @@ def notice(letter: Letter) -> Rendered:
     )
 
 
-def _calls(renderer: Renderer, template: str) -> tuple[str, ...]:
+def _needs(renderer: Renderer, template: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The functions a template calls, and the links it shows."""
     try:
-        return renderer.needs(template).calls
+        needs = renderer.needs(template)
+        return needs.calls, needs.link_names
     except BrokenTemplate:
-        return ()  # rendering says what is wrong, message by message
+        return (), frozenset()  # rendering says what is wrong, message by message
 
 
 def _heard(connection: Connection, program: Program, enrolments: Sequence[int]) -> dict[int, dict[str, Any]]:

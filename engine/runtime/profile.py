@@ -44,7 +44,10 @@ COLUMNS = frozenset(
 
 @dataclass(frozen=True)
 class Consented:
-    """A yes or no to a topic on a channel, when it was said, and how."""
+    """A yes or no to a topic on a channel, when it was said, how (`source`), and with what words (`proof`).
+
+    `confirmed`: who tells it knows that the address is theirs who said it. A pending `state` is a yes that still wants
+    to be confirmed."""
 
     channel: str
     topic: str
@@ -52,6 +55,7 @@ class Consented:
     source: str = "api"
     proof: str | None = None
     at: datetime | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True)
