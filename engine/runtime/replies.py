@@ -64,7 +64,7 @@ def heard(
     if word == "stop":
         changed = suppress(connection, channel, address_hash, STOP, at, SOURCE)
     else:
-        changed = let_go(connection, channel, address_hash, at, SOURCE, STOP)
+        changed = let_go(connection, channel, address_hash, at, SOURCE, stopped_before=True)
     owners = _consents(connection, channel, address_hash)
     if changed:
         writer = Writer(connection, now)
