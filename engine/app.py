@@ -12,7 +12,7 @@ from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
 from engine.language.registry import Registry
-from engine.rendering.links import Subscriptions
+from engine.rendering.links import Pages, Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
@@ -108,14 +108,20 @@ class App:
     def post(self) -> Post:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        project = self.content.project
+        project, team = self.content.project, self.content.project.team
         rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
-        return Post(self.channels, self.renderer, sender, self.subscriptions.link, project.team, rates=rates)
+        link = self.subscriptions.link
+        return Post(self.channels, self.renderer, sender, link, team, rates=rates, pages=self.pages)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:
         """Makes and reads unsubscribe links."""
         return Subscriptions([self.settings.secret], self.settings.public_url)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """Makes and reads the links of customers' other pages."""
+        return Pages([self.settings.secret], self.settings.public_url)
 
     @cached_property
     def runtime(self) -> Runtime:

@@ -19,6 +19,7 @@ from engine.cli import (  # noqa: F401  each adds its commands
     previewing,
     running,
     sending,
+    suppressions,
     testing,
 )
 from engine.cli.shell import Shell, app

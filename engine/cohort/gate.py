@@ -49,11 +49,13 @@ def stop_reason(
     left: ColumnElement[bool] | None = None,
     when: ColumnElement[bool] | None = None,
     no_coupon: ColumnElement[bool] | None = None,
+    second_yes: bool = False,
 ) -> ColumnElement[Any]:
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
     left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
-    true where the message carries a code and they have none."""
+    true where the message carries a code and they have none; second_yes: the message asks to confirm a consent that is
+    pending, and is for nobody else."""
     if channel == TEAM:
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
@@ -65,15 +67,9 @@ def stop_reason(
     )
     stops.append((hushed, "hushed"))
     if topic != TRANSACTIONAL:
-        consented = exists().where(
-            and_(
-                consent.c.customer_id == customer.c.id,
-                consent.c.channel == channel,
-                consent.c.topic == topic,
-                consent.c.state == "on",
-            )
-        )
-        stops.append((not_(consented), "no_consent"))
+        if second_yes:
+            stops.append((_said(channel, topic, "on"), "confirmed"))
+        stops.append((not_(_said(channel, topic, "pending" if second_yes else "on")), "no_consent"))
     suppressed = exists().where(and_(suppression.c.channel == channel, suppression.c.address_hash == address_hash))
     stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
     if when is not None:
@@ -81,3 +77,15 @@ def stop_reason(
     if no_coupon is not None:
         stops.append((no_coupon, NO_COUPON))
     return case(*stops, else_=null())
+
+
+def _said(channel: str, topic: str, state: str) -> ColumnElement[bool]:
+    """Whether this is what the customer in scope last said of a topic on a channel."""
+    return exists().where(
+        and_(
+            consent.c.customer_id == customer.c.id,
+            consent.c.channel == channel,
+            consent.c.topic == topic,
+            consent.c.state == state,
+        )
+    )

@@ -14,7 +14,7 @@ from engine.language.fields import Literally, marked
 from engine.language.gate import QuietHours
 from engine.language.graph import Graph, Node
 from engine.language.holes import Hole, pieces
-from engine.language.journey import Journey
+from engine.language.journey import MESSAGES, Journey
 from engine.language.project import Project
 from engine.language.vocabulary import TRANSACTIONAL, Names, Vocabulary
 
@@ -106,7 +106,7 @@ class Program:
         for node in self.graph.nodes.values():
             if (awaits := node.step.awaits()) is not None:
                 results[node.id] = awaits.event
-            if node.type == "send":
+            if node.type in MESSAGES:
                 sends.add(node.id)
             if node.type == "coupon":
                 coupons.add(node.id)

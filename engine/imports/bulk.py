@@ -14,7 +14,7 @@ from engine.cohort.arms import bucket_of
 from engine.cohort.profile import patched
 from engine.imports.rows import Person
 from engine.runtime.identity import known
-from engine.runtime.profile import COLUMNS, Profile, Writer
+from engine.runtime.profile import COLUMNS, Consented, Profile, Writer
 from engine.store.local_time import ensure_zones
 from engine.store.merges import facts_stay
 from engine.store.scratch import insert_into
@@ -38,11 +38,17 @@ def write(connection: Connection, people: Sequence[Person], now: datetime, said_
     ids = writer.customers(person.external_id for person in people)
     for person in people:
         consents = tuple(
-            replace(said, at=said.at or person.said_at or said_at, source="import") for said in person.profile.consents
+            replace(said, state=_state(said), at=said.at or person.said_at or said_at, source="import")
+            for said in person.profile.consents
         )
         writer.apply(ids[person.external_id], Profile(consents=consents, tags=person.profile.tags))
     writer.flush()
     return (connection.scalar(_count()) or 0) - (before or 0)
+
+
+def _state(said: Consented) -> str:
+    """A list that is imported was agreed to elsewhere: nobody on it is asked to confirm it once more."""
+    return "on" if said.state == "pending" else said.state
 
 
 def _as_known(connection: Connection, people: Sequence[Person]) -> list[Person]:

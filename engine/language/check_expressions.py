@@ -18,7 +18,7 @@ from engine.language.expression import examine, parse
 from engine.language.fields import Expression, Literally, Marked, Refers, marked
 from engine.language.graph import Graph
 from engine.language.holes import Hole, pieces
-from engine.language.journey import StepModel
+from engine.language.journey import MESSAGES, StepModel
 from engine.language.tree import Typed
 from engine.language.types import Kind
 from engine.language.values import stored
@@ -52,14 +52,14 @@ def names_in_steps(content: Content, name: str) -> Names:
     results = {node.id: awaits.event for node in nodes if (awaits := node.step.awaits()) is not None}
     return Names(
         entry=_known_event(content, content.journeys[name].enter.entry_event()),
-        results={step: event for step, event in results.items() if event in content.project.events},
-        sends=frozenset(node.id for node in nodes if node.type == "send"),
+        results={step: event for step, event in results.items() if event in content.project.known_events},
+        sends=frozenset(node.id for node in nodes if node.type in MESSAGES),
         coupons=frozenset(node.id for node in nodes if node.type == "coupon"),
     )
 
 
 def _known_event(content: Content, event: str | None) -> str | None:
-    return event if event in content.project.events else None
+    return event if event in content.project.known_events else None
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Reading:
         else:
             if found.marker.of_event:
                 event = getattr(found.owner, "event", None)
-                if event not in self.content.project.events:
+                if event not in self.content.project.known_events:
                     return  # told as an unknown event already
                 names = replace(names, event=event)
             if not self._about_unknown(found.text, names):
@@ -108,7 +108,7 @@ class _Reading:
         """Ids of the steps that wait for events nobody knows."""
         nodes = self.graph.nodes.values()
         awaited = {node.id: awaits.event for node in nodes if (awaits := node.step.awaits()) is not None}
-        return frozenset(step for step, event in awaited.items() if event not in self.content.project.events)
+        return frozenset(step for step, event in awaited.items() if event not in self.content.project.known_events)
 
     def name_of_a_thing(self, kind: str, name: str, path: Path) -> Iterator[Problem]:
         known = _known(self.content, kind)
@@ -204,7 +204,7 @@ def _nearest(kind: str, name: str, known: Iterable[str]) -> str | None:
 def _known(content: Content, kind: str) -> Iterable[str] | None:
     """The names there are of a kind; None: not known, or looked at elsewhere."""
     if kind == "event":
-        return content.project.events
+        return content.project.known_events
     if kind == "segment":
         return None if SEGMENTS in content.broken else content.segments
     if kind == "topic":
@@ -215,6 +215,8 @@ def _known(content: Content, kind: str) -> Iterable[str] | None:
         return content.project.channels
     if kind == "attribute":
         return {f"customer.{name}" for name in content.vocabulary.customer}
+    if kind == "survey":
+        return content.project.surveys
     if kind == "person":
         return content.project.team
     if kind == "pool":

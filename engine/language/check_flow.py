@@ -11,7 +11,7 @@ from engine.language.content import Content, journey_file
 from engine.language.errors import Path, Problem, did_you_mean
 from engine.language.fields import percent_text
 from engine.language.graph import Graph, Placed, placed
-from engine.language.journey import Journey, SplitArm, StepModel
+from engine.language.journey import MESSAGES, Journey, SplitArm, StepModel
 from engine.language.yaml import Document, Scalar
 
 RESERVED = frozenset(
@@ -247,7 +247,7 @@ def _bare(condition: str | None) -> str | None:
 def _topic(way: _Way) -> Iterator[Problem]:
     if way.journey.topic is None:
         for place in way.places:
-            if place.step.type == "send":
+            if place.step.type in MESSAGES:
                 hint = "write topic: and what customers must have agreed to, or topic: transactional"
                 yield way.document.problem(place.path, "this journey sends messages and names no topic", hint)
                 return

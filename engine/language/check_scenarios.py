@@ -11,6 +11,7 @@ from engine.language.content import WORKFLOWS, Content
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
 from engine.language.fields import Refers, marked
 from engine.language.graph import Graph
+from engine.language.journey import MESSAGES
 from engine.language.scenario import Line, Person, Scenario
 from engine.language.types import TEXT
 from engine.language.values import fields
@@ -29,6 +30,16 @@ def problems(content: Content) -> Iterator[Problem]:
 
 _POINTS = re.compile(r"[1-9][0-9]* points?")
 _BIRTHDAY = re.compile(r"(?:[0-9]{4}-|--)?(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
+
+
+_ANSWERED = {
+    "opens": MESSAGES,
+    "clicks": MESSAGES,
+    "bounces": MESSAGES,
+    "confirms": ("send",),
+    "answers": ("ask",),
+}
+"""What a customer does about a message, and the steps that send such ones."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class _Story:
             yield self.document.problem(at, f"no provider carries {channel} messages", "name one in project.yaml")
 
     def event(self, name: str, given: Mapping[str, Any], at: Path) -> Iterator[Problem]:
-        events = self.content.project.events
+        events = self.content.vocabulary.events
         if name not in events:
             hint = did_you_mean(name, events) or "project.yaml names no event yet"
             yield self.document.problem((*at, "event"), f'unknown event "{name}"', hint)
@@ -103,11 +114,13 @@ class _Story:
                     hint = did_you_mean(name, self.content.vocabulary.customer)
                     path = (*at, "updates", f"customer.{name}")
                     yield self.document.problem(path, f'unknown customer attribute "{name}"', hint, on_key=True)
-        for verb in ("opens", "clicks", "bounces"):
+        for verb, kinds in _ANSWERED.items():
             step = getattr(line, verb)
             if step is not None:
-                sends = [node.id for node in self.graph.nodes.values() if node.type == "send"]
-                yield from self._step(step, sends, (*at, verb), "send step")
+                sends = [node.id for node in self.graph.nodes.values() if node.type in kinds]
+                yield from self._step(step, sends, (*at, verb), f"{kinds[0]} step")
+        if line.answers is not None:
+            yield from self._answer(line, at)
         if line.waits is not None:
             held = self.content.project.holds
             waits = [n.id for n in self.graph.nodes.values() if n.step.waits or (held and n.type == "send")]
@@ -128,6 +141,20 @@ class _Story:
             if step in arms and arm not in arms[step]:
                 path = (*at, "takes", step)
                 yield self.document.problem(path, f'"{step}" has no arm "{arm}"', did_you_mean(arm, arms[step]))
+
+    def _answer(self, line: Line, at: Path) -> Iterator[Problem]:
+        """An answer that nobody could give."""
+        node = self.graph.nodes.get(line.answers or "")
+        asked = getattr(getattr(node, "step", None), "ask", None)
+        survey = self.content.project.surveys.get(asked.survey) if asked is not None else None
+        if survey is None:
+            return  # told already
+        for name in line.with_.keys() - {"score", "comment"}:
+            message = f'an answer has no "{name}"'
+            yield self.document.problem((*at, "with", name), message, "it has score and comment", on_key=True)
+        if str(line.with_.get("score")) not in {str(score) for score in survey.scores}:
+            hint = f"with: {{score: {survey.scores[-1]}}}, of {survey.scores[0]} to {survey.scores[-1]}"
+            yield self.document.problem((*at, "answers"), "an answer has a score of the survey", hint)
 
     def _step(self, step: str, known: list[str], at: Path, what: str, *, on_key: bool = False) -> Iterator[Problem]:
         if step not in known:

@@ -17,7 +17,7 @@ from engine.language.vocabulary import TRANSACTIONAL, Names
 
 OWN: dict[str, tuple[str, ...]] = {
     "brand": ("name", "address", "url", "currency"),
-    "links": ("unsubscribe",),
+    "links": ("unsubscribe", "preferences", "confirm", "survey"),
     "locale": (),
     "subject": (),
     "preheader": (),
@@ -45,6 +45,10 @@ class Needs(Protocol):
     def uses(self) -> Sequence[Use]: ...
     @property
     def call_uses(self) -> Sequence[Use]: ...
+    @property
+    def link_names(self) -> frozenset[str]: ...
+    @property
+    def shows(self) -> frozenset[str]: ...
     @property
     def has_unsubscribe(self) -> bool: ...
     @property
@@ -107,6 +111,7 @@ def problems(content: Content, renderer: Renderer) -> Iterator[Problem]:
             continue
         needs = renderer.needs(sent.ref)
         yield from _names(content, sent, needs, lines)
+        yield from _pages(content, sent, needs)
         if sent.ref.startswith("email/") and content.journeys[sent.journey].topic != TRANSACTIONAL:
             marketing.append(sent)
             if not needs.has_unsubscribe:
@@ -116,6 +121,31 @@ def problems(content: Content, renderer: Renderer) -> Iterator[Problem]:
                 message = f"{sent.ref} is marketing mail and doesn't show the postal address to everybody"
                 yield document.problem(sent.path, message, "put {{ brand.address }} into it or its layout")
     yield from _brand(content, marketing)
+
+
+PAGES = {
+    "confirm": ("confirms a consent", "write confirms: true at this step, or send another template"),
+    "survey": ("asks a survey", "write ask: instead of send:, or send another template"),
+}
+"""The links that only some steps have: what such a step does, and what to do at another."""
+
+
+def _pages(content: Content, sent: _Sent, needs: Needs) -> Iterator[Problem]:
+    """A message that asks something must link its page, and no other can."""
+    document, step = content.documents[journey_file(sent.journey)], sent.node.step
+    confirms = bool(getattr(step, "confirms", False))
+    for link, (does, hint) in PAGES.items():
+        asks = sent.node.type == "ask" if link == "survey" else confirms
+        if asks and f"links.{link}" not in needs.shows:
+            message = f"this step {does}, and {sent.ref} doesn't show the link of the page to everybody"
+            yield document.problem(sent.path, message, f"put {{{{ links.{link} }}}} into it")
+        elif not asks and link in needs.link_names:
+            yield document.problem(sent.path, f"{sent.ref} has links.{link}, and nothing here {does}", hint)
+    name = content.journeys[sent.journey].topic or ""
+    topic = content.project.topics.get(name)
+    if confirms and (topic is None or not topic.double_opt_in):
+        message = f'a yes to "{name}" needs no confirmation'
+        yield document.problem((*sent.node.path, "confirms"), message, "write double_opt_in: true at this topic")
 
 
 def _brand(content: Content, marketing: list[_Sent]) -> Iterator[Problem]:

@@ -152,6 +152,7 @@ def _template_meant(text: str) -> str | None:
     return f"write {name}" if re.fullmatch(_TEMPLATE_NAME, name) else None
 
 
+_SURVEY = named(r"[a-z][a-z0-9_-]{0,62}", "the name of a survey", "small letters, digits, - and _, like nps")
 _TEMPLATE_NAME = r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}"
 _TEMPLATE = named(
     _TEMPLATE_NAME,
@@ -166,6 +167,7 @@ NewJourneyName = Annotated[str, *_JOURNEY]
 NewSegmentName = Annotated[str, *_SEGMENT]
 NewTopicName = Annotated[str, *_TOPIC]
 NewPoolName = Annotated[str, *_POOL]
+NewSurveyName = Annotated[str, *_SURVEY]
 FieldName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS)]
 
 StepId = Annotated[str, *_ID, Refers("step")]
@@ -177,6 +179,7 @@ PoolName = Annotated[str, *_POOL, Refers("pool")]
 ChannelName = Annotated[str, *_CHANNEL, Refers("channel")]
 Attribute = Annotated[str, *_ATTRIBUTE, Refers("attribute")]
 PersonName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS), Refers("person")]
+SurveyName = Annotated[str, *_SURVEY, Refers("survey")]
 DateAttribute = Annotated[str, *_ATTRIBUTE, Expression("date")]
 TemplateRef = Annotated[str, *_TEMPLATE, Refers("template")]
 

@@ -49,6 +49,9 @@ from engine.language.moments import Duration, duration_text, parse_duration, tex
 from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
 
+MESSAGES = ("send", "ask")
+"""Steps whose message a journey may speak of: opened("id"), clicked("id")."""
+
 
 @dataclass(frozen=True)
 class ArmOf:
@@ -263,7 +266,7 @@ class Goal(Model):
         return self
 
 
-NOT_YET = ("ask", "call", "each")
+NOT_YET = ("call", "each")
 """Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
 
 

@@ -27,15 +27,18 @@ from engine.language.fields import (
     NewEventName,
     NewPoolName,
     NewSegmentName,
+    NewSurveyName,
     NewTopicName,
     Text,
+    YesNo,
     named,
 )
 from engine.language.gate import Cap, QuietHours, RateText
 from engine.language.moments import text_or
 from engine.language.rewards import Points, Pool, Tier
+from engine.language.surveys import Survey
 from engine.language.types import STORED, Type, read_type
-from engine.language.vocabulary import TRANSACTIONAL
+from engine.language.vocabulary import OWN_EVENTS, TRANSACTIONAL
 
 
 def check_timezone(text: str) -> str:
@@ -139,6 +142,9 @@ class Topic(Model):
     """What customers consent to."""
 
     title: Text
+    double_opt_in: YesNo = Field(
+        False, description="A yes counts when it is confirmed: by the link of a message that confirms."
+    )
 
 
 class Provider(Model):
@@ -187,6 +193,7 @@ class Project(Model):
         ],
         Connected,
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
+    surveys: dict[NewSurveyName, Survey] = Field(default_factory=dict, description="What `ask` asks, by name.")
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
     coupons: dict[NewPoolName, Pool] = Field(default_factory=dict, description="Pools of coupon codes, by name.")
     points: Points = Field(default_factory=Points, description="What spends points, and what takes them back.")
@@ -224,6 +231,18 @@ class Project(Model):
                 raise Wrong("two caps count the same over the same time", "keep the stricter one", at=("caps", n))
             seen.add(cap.key)
         return self
+
+    @model_validator(mode="after")
+    def _own_events_are_built_in(self) -> Project:
+        for name in self.events:
+            if name in OWN_EVENTS:
+                raise Wrong(f"the event {name} is built in", "remove it", at=("events", name))
+        return self
+
+    @property
+    def known_events(self) -> frozenset[str]:
+        """The events journeys may name: the declared ones, and Karibu's own."""
+        return frozenset({*self.events, *OWN_EVENTS})
 
     @model_validator(mode="after")
     def _transactional_is_built_in(self) -> Project:

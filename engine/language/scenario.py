@@ -28,9 +28,10 @@ from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_va
 from engine.language.errors import Wrong
 from engine.language.fields import EventName, FieldName, Model, PoolName, StepId, TemplateRef, Text, named
 from engine.language.moments import Duration, LocalMoment, parse_local, text_or
+from engine.language.naming import either
 from engine.language.project import check_timezone
 
-HAPPENS = ("event", "opens", "clicks", "replies", "bounces", "updates", "opts_out")
+HAPPENS = ("event", "opens", "clicks", "replies", "bounces", "answers", "confirms", "updates", "opts_out")
 EXPECTS = ("sends", "skips", "waits", "takes", "updates", "gives", "calls", "reaches", "ends")
 VERBS = tuple(dict.fromkeys(HAPPENS + EXPECTS))
 OPTIONAL = ("waits", "takes")
@@ -116,11 +117,15 @@ class Line(Model):
     after: Duration | None = Field(None, description="Since the line above.")
 
     event: EventName | None = Field(None, description="This event comes in.")
-    with_: Properties = Field(default_factory=dict, alias="with", description="The properties of the event.")
+    with_: Properties = Field(
+        default_factory=dict, alias="with", description="The properties of the event, or score and comment."
+    )
     opens: StepId | None = Field(None, description="They open the message of this step.")
     clicks: StepId | None = Field(None, description="They click in the message of this step.")
     replies: Text | None = Field(None, description="They answer with this text.")
     bounces: StepId | None = Field(None, description="The message of this step comes back.")
+    answers: StepId | None = Field(None, description="They answer the survey of this step: with: {score: 9}.")
+    confirms: StepId | None = Field(None, description="They say yes on the page that the message of this step links.")
     opts_out: Consent | None = Field(None, description="They withdraw this consent.")
     updates: dict[str, Any] | None = Field(
         None, description="tier: gold comes from the shop; customer.tier: gold is a step's."
@@ -148,10 +153,11 @@ class Line(Model):
             )
         if self.at is not None and self.after is not None:
             raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
-        for option, owners in (("with_", ("event",)), ("reason", ("skips", "waits")), ("value", ("reaches",))):
+        owned = (("with_", ("event", "answers")), ("reason", ("skips", "waits")), ("value", ("reaches",)))
+        for option, owners in owned:
             if getattr(self, option) and verbs[0] not in owners:
                 key = option.rstrip("_")
-                raise Wrong(f"{key} belongs to {' or '.join(owners)}", f"remove {key}", at=(key,), on_key=True)
+                raise Wrong(f"{key} belongs to {either(owners)}", f"remove {key}", at=(key,), on_key=True)
         if self.takes is not None and len(self.takes) != 1:
             raise Wrong("a line tells of one arm", "like takes: {branch_1: else}", at=("takes",))
         if self.updates is not None and len({name.startswith("customer.") for name in self.updates}) != 1:

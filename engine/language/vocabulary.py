@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from babel.numbers import get_currency_precision
 
-from engine.language.types import BIRTHDAY, INSTANT, TEXT, Kind, Type, read_type
+from engine.language.types import BIRTHDAY, INSTANT, NUMBER, TEXT, Kind, Type, read_type
 
 BUILT_IN: Mapping[str, Type] = {
     "id": TEXT,
@@ -38,6 +38,13 @@ class EventType:
 
     properties: Mapping[str, Type] = field(default_factory=dict)
     value: str | None = None
+
+
+OWN_EVENTS: Mapping[str, EventType] = {
+    "consent_confirmed": EventType({"channel": TEXT, "topic": TEXT}),
+    "survey_answered": EventType({"survey": TEXT, "score": NUMBER, "comment": TEXT, "journey": TEXT, "step": TEXT}),
+}
+"""Karibu's own events: journeys use them as they use the shop's; nobody declares or sends them."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class Vocabulary:
         cls, project: Any, segments: Iterable[str] | None = None, journeys: Iterable[str] | None = None
     ) -> Vocabulary:
         """From a `Project`; `segments` and `journeys` are the names there are (None: not checked)."""
-        return cls.plain(
+        made = cls.plain(
             {**project.customer, **({TIER: TEXT} if project.tiers else {})},
             {name: {"value": event.value, "properties": event.properties} for name, event in project.events.items()},
             topics=project.topics,
@@ -110,6 +117,7 @@ class Vocabulary:
             currency=project.brand.currency,
             timezone=project.brand.timezone,
         )
+        return replace(made, events={**OWN_EVENTS, **made.events})
 
 
 @dataclass(frozen=True)

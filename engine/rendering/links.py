@@ -1,19 +1,57 @@
-"""Unsubscribe links: who, which channel and which topic, signed, so that a link needs no login and nobody can make one.
+"""The signed links of messages: out of a topic, to the preferences, to say yes for good, to answer a survey. A link
+needs no login, and nobody can make one.
 
-A link doesn't expire: a mail is opened when it is opened, and a way out that has closed is no way out.
+Ways out don't expire: a mail is opened when it is opened, and a way out that has closed is no way out. What asks for a
+yes or an answer says when it was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 PATH = "/u/"
-_LONGEST = 500
+PREFERENCES, CONFIRM, SURVEY = "/preferences/", "/confirm/", "/survey/"
+_LONGEST = 4_000
+"""Characters of a token: more than any of ours has, with the longest id there may be."""
+
+
+class Tokens:
+    """Signs lists of texts and whole numbers for one purpose: a token of another is none.
+
+    `keys`: the secrets, oldest first; the last one signs, all are accepted, so that keys can change.
+
+    ValueError without a key, or with one that is too short."""
+
+    def __init__(self, keys: Sequence[str], purpose: str) -> None:
+        if not keys or any(len(key) < 16 for key in keys):
+            raise ValueError("links are signed with a key of at least 16 characters")
+        self._signed = URLSafeSerializer(
+            list(keys), salt=f"karibu.{purpose}", signer_kwargs={"key_derivation": "hmac", "digest_method": sha256}
+        )
+
+    def made(self, said: Sequence[object]) -> str:
+        token = self._signed.dumps(list(said))
+        return token.decode() if isinstance(token, bytes) else token
+
+    def read(self, token: str) -> Any:
+        """What was signed; None for a token that was not made here, or not exactly like this."""
+        if len(token) > _LONGEST or not token.isascii():
+            return None
+        signature = token.rpartition(".")[2]
+        try:
+            # The last character of base64 has spare bits: a token altered there would still verify.
+            if base64_encode(base64_decode(signature)).decode() != signature:
+                return None
+            return self._signed.loads(token)
+        except BadData:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +66,91 @@ class Subscription:
 
 
 class Subscriptions:
-    """Makes and reads links. `keys`: the secrets, oldest first; the last one signs, all are accepted, so that keys
-    can change.
-
-    `url` is where the engine's web side is reached from outside. ValueError without a key, or with one that is too
-    short.
-    """
+    """Makes and reads unsubscribe links. `url` is where the engine's web side is reached from outside; `keys` as in
+    Tokens."""
 
     def __init__(self, keys: Sequence[str], url: str) -> None:
-        if not keys or any(len(key) < 16 for key in keys):
-            raise ValueError("links are signed with a key of at least 16 characters")
         self._url = url.rstrip("/")
-        self._signed = URLSafeSerializer(
-            list(keys), salt="karibu.unsubscribe", signer_kwargs={"key_derivation": "hmac", "digest_method": sha256}
-        )
+        self._tokens = Tokens(keys, "unsubscribe")
 
     def link(self, subscription: Subscription) -> str:
         one = subscription
-        token = self._signed.dumps([one.customer, one.channel, one.topic, one.locale])
-        return f"{self._url}{PATH}{token.decode() if isinstance(token, bytes) else token}"
+        return f"{self._url}{PATH}{self._tokens.made([one.customer, one.channel, one.topic, one.locale])}"
 
     def read(self, token: str) -> Subscription | None:
         """What a token says; None for one that was not made here, or not exactly like this."""
-        if len(token) > _LONGEST or not token.isascii():
-            return None
-        signature = token.rpartition(".")[2]
-        try:
-            # The last character of base64 has spare bits: a token altered there would still verify.
-            if base64_encode(base64_decode(signature)).decode() != signature:
-                return None
-            said = self._signed.loads(token)
-        except BadData:
-            return None
-        match said:
+        match self._tokens.read(token):
             case [str(customer), str(channel), str(topic), str(locale)]:
                 return Subscription(customer, channel, topic, locale)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Whose preferences a link is for (external id), and the channel it came by: who opens it has that address."""
+
+    customer: str
+    channel: str
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The yes that a link asks for: of this customer (external id), at this address (its keyed hash), to this topic on
+    this channel; when it was asked, to the second."""
+
+    customer: str
+    channel: str
+    topic: str
+    address_hash: str
+    asked_at: datetime
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The survey that a message (by its reference) asks, and when it was asked, to the second."""
+
+    ref: str
+    survey: str
+    asked_at: datetime
+    locale: str = ""
+
+
+class Pages:
+    """Makes and reads the links of the other pages, each signed for its own purpose."""
+
+    def __init__(self, keys: Sequence[str], url: str) -> None:
+        self._url = url.rstrip("/")
+        self._preferences = Tokens(keys, "preferences")
+        self._confirm = Tokens(keys, "confirm")
+        self._survey = Tokens(keys, "survey")
+
+    def preferences(self, one: Preferences) -> str:
+        return f"{self._url}{PREFERENCES}{self._preferences.made([one.customer, one.channel, one.locale])}"
+
+    def confirm(self, one: Confirmation) -> str:
+        asked = one.customer, one.channel, one.topic, one.address_hash, int(one.asked_at.timestamp())
+        return f"{self._url}{CONFIRM}{self._confirm.made([*asked, one.locale])}"
+
+    def survey(self, one: Question) -> str:
+        asked = one.ref, one.survey, int(one.asked_at.timestamp())
+        return f"{self._url}{SURVEY}{self._survey.made([*asked, one.locale])}"
+
+    def read_preferences(self, token: str) -> Preferences | None:
+        match self._preferences.read(token):
+            case [str(customer), str(channel), str(locale)]:
+                return Preferences(customer, channel, locale)
+        return None
+
+    def read_confirm(self, token: str) -> Confirmation | None:
+        match self._confirm.read(token):
+            case [str(customer), str(channel), str(topic), str(address_hash), int(asked), str(locale)]:
+                return Confirmation(customer, channel, topic, address_hash, datetime.fromtimestamp(asked, UTC), locale)
+        return None
+
+    def read_survey(self, token: str) -> Question | None:
+        match self._survey.read(token):
+            case [str(ref), str(survey), int(asked), str(locale)]:
+                return Question(ref, survey, datetime.fromtimestamp(asked, UTC), locale)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,7 +95,7 @@ class Renderer:
             for text, number in found.calls:
                 calls[Use(text, lines.at(number).file, lines.at(number).number)] = None
             fields |= {text for text, _ in found.fields}
-        links = any(use.text.startswith("links.") for use in uses)
+        links = frozenset(use.text.removeprefix("links.") for use in uses if use.text.startswith("links."))
         uses = {use: None for use in uses if use.text.partition(".")[0] not in OWN}
         names = frozenset(use.text for use in uses)
         return Needs(
@@ -104,7 +104,9 @@ class Renderer:
             calls=tuple(dict.fromkeys(use.text for use in calls)),
             uses=tuple(uses),
             call_uses=tuple(calls),
-            links=links,
+            links=bool(links),
+            link_names=links,
+            shows=frozenset.intersection(*(one.shown for one in compiled)),
             has_unsubscribe=all("links.unsubscribe" in one.shown for one in compiled),
             has_address=all("brand.address" in one.shown for one in compiled),
         )
@@ -134,7 +136,7 @@ class Renderer:
                 "_calls": {},
                 **values,
                 "brand": self._brand,
-                "links": {"unsubscribe": links.unsubscribe},
+                "links": asdict(links),
                 "locale": mail_locale(written, locale),
                 "_zone": _zone(zone, self._zone),
                 "_budget": Budget(),

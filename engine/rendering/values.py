@@ -73,9 +73,13 @@ class Amount(Money):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links made for one message. `unsubscribe` is None for a transactional one."""
+    """The links made for one message. `unsubscribe` is None for a transactional one, `confirm` for one that asks for
+    no confirmation, `survey` for one that asks no survey."""
 
     unsubscribe: str | None = None
+    preferences: str | None = None
+    confirm: str | None = None
+    survey: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Needs:
     stands in
     `fields`. `calls`: expression texts to be computed and handed in as values["_calls"][text]. `uses` and `call_uses`
     say where. `has_unsubscribe` and `has_address`: every locale shows `links.unsubscribe` and `brand.address` to
-    everybody.
+    everybody, `shows` all such names. `link_names`: the links it has anywhere.
     """
 
     names: frozenset[str]
@@ -119,6 +123,8 @@ class Needs:
     uses: tuple[Use, ...]
     call_uses: tuple[Use, ...]
     links: bool
+    link_names: frozenset[str]
+    shows: frozenset[str]
     has_unsubscribe: bool
     has_address: bool
 

@@ -35,6 +35,7 @@ from engine.store.tables import (
     candidate,
     cap_slot,
     consent,
+    consent_said,
     coupon,
     customer,
     customer_tag,
@@ -86,7 +87,7 @@ def _tallies(connection: Connection, winner: int, loser: int) -> None:
 def _said(connection: Connection, winner: int, loser: int) -> None:
     """What they said of messages: the strictest word holds, and of two like words the newer."""
     add, old, new = _given(connection, consent, winner, loser)
-    stricter = and_(new.state == "off", old.state != "off")
+    stricter = or_(and_(new.state == "off", old.state != "off"), and_(new.state == "pending", old.state == "on"))
     newer = and_(new.state == old.state, new.at > old.at)
     said = {name: new[name] for name in ("state", "at", "source", "proof")}
     _write(
@@ -95,6 +96,8 @@ def _said(connection: Connection, winner: int, loser: int) -> None:
         loser,
         add.on_conflict_do_update(index_elements=_key(consent), set_=said, where=or_(stricter, newer)),
     )
+    add, _, _ = _given(connection, consent_said, winner, loser)
+    _write(connection, consent_said, loser, add.on_conflict_do_nothing())
     add, old, new = _given(connection, hush, winner, loser)
     until = {"until": _most(old.until, new.until)}
     _write(connection, hush, loser, add.on_conflict_do_update(index_elements=_key(hush), set_=until))

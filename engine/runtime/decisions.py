@@ -182,10 +182,10 @@ def _points(step: Points, one: Row[Any]) -> str:
 
 
 def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None) -> str:
-    template = message.template if message is not None else step.send
+    template = message.template if message is not None else step.primary
     channel = template.partition("/")[0]
     if one.outcome == "sent":
-        instead = f" instead of {step.send}" if template != step.send else ""
+        instead = f" instead of {step.primary}" if template != step.primary else ""
         return f"sent {template}{instead}"
     if one.outcome == "in_doubt":
         return f"{template} is in doubt: nobody can say whether the provider took it, so it is not sent again"

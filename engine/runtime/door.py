@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -30,6 +30,12 @@ from engine.store import zones
 TEXTS = ("first_name", "last_name", "locale", "country")
 BESIDES = frozenset({"id", "external_id", "anonymous_id", "push_token", "consent", "tags"})
 """What is said of a customer besides attributes."""
+
+PROOF = frozenset({"state", "how", "text", "at", "confirmed"})
+"""What may be told of a consent."""
+
+LONGEST_PROOF = 4_000
+"""Characters of the text that somebody agreed to."""
 
 LONGEST_LABEL = 255
 """Characters of a tag, a channel or a topic: they stand in keys, and a key on PostgreSQL has 2,704 bytes at most."""
@@ -59,6 +65,17 @@ class Door:
         """The keyed hash of an address: what a suppression is kept under."""
         return hmac.new(self.secret.encode(), f"{channel}\0{address}".encode(), hashlib.sha256).hexdigest()[:32]
 
+    def hashed(self, channel: str, address: str) -> str | None:
+        """The keyed hash of an address of a channel, as it is typed or as a provider sends it; None if it is none. A
+        phone number begins with + and its country."""
+        if channel == "push":
+            return self.address_hash("push", address)
+        if channel == "email":
+            found: str | None = self._email(address, Problems())["email_hash"]
+        else:
+            found = self._phone(address, None, Problems())["phone_hash"]
+        return found
+
     def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)
@@ -80,8 +97,8 @@ class Door:
         return kept
 
     def profile(self, given: Mapping[str, Any], problems: Problems) -> Profile:
-        """A customer as the shop describes them. `consent`: ["email/offers", …] or {"email/offers": true}; `tags`: a
-        list."""
+        """A customer as the shop describes them. `consent`: ["email/offers", …], {"email/offers": true} or
+        {"email/offers": {state, how, text, at, confirmed}}; `tags`: a list."""
         mine = Problems()
         read = self._profile(given, mine)
         attributes = self.vocabulary.customer
@@ -116,7 +133,7 @@ class Door:
             elif name in TEXTS:
                 columns[name] = None if value is None else str(value)
             elif name == "consent":
-                consents = _consents(value, problems)
+                consents = self.agreed(_consents(value, problems))
             elif name == "tags":
                 tags = _tags(value, problems)
             elif name == "created":
@@ -126,6 +143,16 @@ class Door:
             else:
                 problems.add(name, f'customers have no "{name}"' + _hint(did_you_mean(name, self.vocabulary.customer)))
         return Profile(columns, attributes, consents, tags, (), created)
+
+    def agreed(self, said: Iterable[Consented]) -> tuple[Consented, ...]:
+        """What was said, as it counts here: a yes to a topic that wants to be confirmed is pending until it is."""
+        topics = self.project.topics
+        return tuple(
+            replace(one, state="pending")
+            if one.state == "on" and not one.confirmed and one.topic in topics and topics[one.topic].double_opt_in
+            else one
+            for one in said
+        )
 
     def _attribute(self, name: str, value: Any, problems: Problems) -> Any:
         return None if value is None else self._stored(name, value, self.vocabulary.attributes[name], problems)
@@ -229,8 +256,24 @@ def _consents(value: Any, problems: Problems) -> tuple[Consented, ...]:
         if max(len(channel), len(topic)) > LONGEST_LABEL:
             problems.add("consent", f"a channel and a topic have up to {LONGEST_LABEL} characters; it is left out")
             continue
-        found.append(Consented(channel, topic, "on" if state in (True, "on", "true", "yes") else "off"))
+        found.append(_consented(channel, topic, state, problems))
     return tuple(found)
+
+
+def _consented(channel: str, topic: str, said: Any, problems: Problems) -> Consented:
+    """A consent as it is told: a yes or no, or an object with its proof."""
+    if not isinstance(said, Mapping):
+        return Consented(channel, topic, "on" if said in (True, "on", "true", "yes") else "off")
+    for name in said.keys() - PROOF:
+        problems.add("consent", f'a consent has no "{str(name)[:LONGEST_LABEL]}"; known: {", ".join(sorted(PROOF))}')
+    how, text = (None if said.get(name) is None else str(said[name]) for name in ("how", "text"))
+    if not all(one is None or (_can_be_kept(one) and len(one) <= LONGEST_PROOF) for one in (how, text)):
+        problems.add("consent", f"how and text have up to {LONGEST_PROOF} characters and no U+0000; they are left out")
+        how = text = None
+    at = None if said.get("at") is None else _moment(said["at"], problems, "consent")
+    state = "on" if said.get("state", True) in (True, "on", "true", "yes") else "off"
+    source = "api" if how is None else f"api: {how}"
+    return Consented(channel, topic, state, source, text, at, said.get("confirmed") is True)
 
 
 def _tags(value: Any, problems: Problems) -> tuple[str, ...]:
@@ -242,12 +285,12 @@ def _tags(value: Any, problems: Problems) -> tuple[str, ...]:
     return tags
 
 
-def _moment(value: Any, problems: Problems) -> datetime | None:
+def _moment(value: Any, problems: Problems, name: str = "created") -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)  # near the years 1 and 9999 it may be none
     except (ValueError, OverflowError):
         pass
-    problems.add("created", "this is no time with a zone; write it like 2026-12-24T18:00:00+03:00")
+    problems.add(name, "this is no time with a zone; write it like 2026-12-24T18:00:00+03:00")
     return None

@@ -8,7 +8,6 @@ or an address counts at once, for every journey: the gate asks again before each
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,18 +16,17 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, select, tuple_
 
 from engine.cohort.gate import ADDRESS
+from engine.runtime import replies
 from engine.runtime.doubts import heard_of
 from engine.runtime.identity import known
 from engine.runtime.profile import Consented, Profile, Writer
 from engine.runtime.references import parsed
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, insert_ignore, insert_touched
-from engine.store.tables import customer, message, message_event, suppression
+from engine.store.suppressions import suppress
+from engine.store.tables import customer, message, message_event
 
 Kind = Literal["delivered", "opened", "clicked", "bounced", "replied", "complained", "unsubscribed"]
-
-STOP_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
-"""Answers to an SMS that end all of them, as the carriers' rules want it."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +139,14 @@ def _act(connection: Connection, one: Feedback, about: _About, now: datetime) ->
     address_hash = one.address_hash or about.address_hash
     if one.kind == "unsubscribed":
         opt_out(connection, about.external_id, about.channel, about.topic, now, "feedback")
-    elif (reason := _ends_the_address(one, about.channel)) is not None and address_hash is not None:
-        ended = {"channel": about.channel, "address_hash": address_hash, "reason": reason, "at": now}
-        connection.execute(insert_ignore(connection, suppression), [ended])
+    elif (reason := _ends_the_address(one)) is not None and address_hash is not None:
+        suppress(connection, about.channel, address_hash, reason, now, "feedback")
+    elif one.kind == "replied" and about.channel in replies.CHANNELS and address_hash is not None:
+        replies.heard(connection, address_hash, str(one.detail.get("text", "")), one.at, now, channel=about.channel)
 
 
-def _ends_the_address(one: Feedback, channel: str) -> str | None:
+def _ends_the_address(one: Feedback) -> str | None:
     """Why nothing may be sent to this address any more, or None."""
     if one.kind == "bounced" and not one.detail.get("soft"):
         return "bounced"
-    if one.kind == "complained":
-        return "complained"
-    if one.kind == "replied" and channel in ("sms", "whatsapp"):
-        said = re.sub(r"[^a-z]", "", str(one.detail.get("text", "")).lower())
-        return "stop" if said in STOP_WORDS else None
-    return None
+    return "complained" if one.kind == "complained" else None

@@ -38,7 +38,8 @@ _COUPON = re.compile(r"\bcoupon\b")
 @dataclass(frozen=True)
 class Letter:
     """A claimed message with all that rendering it takes. `was_held`: it has waited for the end of quiet hours or for
-    room under a cap. `stop`: why it may not go after all."""
+    room under a cap. `stop`: why it may not go after all; `links`: those that its template shows; `confirms`: it asks
+    for the second yes; `survey`: the one it asks."""
 
     message_id: int
     enrolment_id: int
@@ -60,6 +61,10 @@ class Letter:
     was_held: bool
     stop: str | None
     values: dict[str, Any]
+    links: frozenset[str] = frozenset()
+    address_hash: str | None = None
+    confirms: bool = False
+    survey: str | None = None
 
 
 def load(
@@ -90,7 +95,7 @@ def _of_one_template(
     filled = dict(step.with_) if isinstance(step, Send) else {}
     if isinstance(step, Notify):
         filled = {"text": step.notify.text}
-    calls = () if channel == TEAM else _calls(renderer, template)
+    calls, links = ((), frozenset[str]()) if channel == TEAM else _needs(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
     these = and_(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
     carrying = channel != TEAM and carries(renderer, template, texts)
@@ -158,6 +163,10 @@ def _of_one_template(
                 was_held=row.held in HOLDS,
                 stop=row.stop,
                 values=values,
+                links=links,
+                address_hash=None if channel == TEAM else row._mapping[ADDRESS[channel][1].name],
+                confirms=isinstance(step, Send) and step.second_yes,
+                survey=step.survey() if isinstance(step, Send) else None,
             )
         )
     return letters
@@ -180,7 +189,10 @@ def _stop(scope: Scope, step_id: str, channel: str, no_coupon: ColumnElement[boo
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
     here = None if channel == TEAM else left
-    stop = stop_reason(channel, scope.program.topic, scope.now, left=here, when=when, no_coupon=no_coupon)
+    second_yes = isinstance(step, Send) and step.second_yes
+    stop = stop_reason(
+        channel, scope.program.topic, scope.now, left=here, when=when, no_coupon=no_coupon, second_yes=second_yes
+    )
     collapsed = and_(message.c.reason == DUPLICATE, message.c.doubts == 0)
     return func.coalesce(stop, case((collapsed, DUPLICATE)))
 
@@ -214,11 +226,13 @@ def notice(letter: Letter) -> Rendered:
     )
 
 
-def _calls(renderer: Renderer, template: str) -> tuple[str, ...]:
+def _needs(renderer: Renderer, template: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The functions a template calls, and the links it shows."""
     try:
-        return renderer.needs(template).calls
+        needs = renderer.needs(template)
+        return needs.calls, needs.link_names
     except BrokenTemplate:
-        return ()  # rendering says what is wrong, message by message
+        return (), frozenset()  # rendering says what is wrong, message by message
 
 
 def _heard(connection: Connection, program: Program, enrolments: Sequence[int]) -> dict[int, dict[str, Any]]:

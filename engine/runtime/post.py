@@ -12,7 +12,7 @@ from engine.channels.base import Channel, InDoubt, Outgoing, Refused, Result, Se
 from engine.cohort.gate import TEAM
 from engine.language.gate import Rate
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.rendering.links import Subscription
+from engine.rendering.links import Confirmation, Pages, Preferences, Question, Subscription
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import Links, RenderError
 from engine.runtime import letters
@@ -28,8 +28,9 @@ log = logging.getLogger("karibu.delivery")
 
 @dataclass(frozen=True)
 class Post:
-    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `threads`: how many
-    messages are handed over at once; `rates`: of the channels that have one."""
+    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
+    customers' other pages; `threads`: how many messages are handed over at once; `rates`: of the channels that have
+    one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -40,6 +41,7 @@ class Post:
     rates: Mapping[str, Rate] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
+    pages: Pages | None = None
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
@@ -53,7 +55,8 @@ class Post:
             if not to:
                 raise RenderError("no_template", f"project.yaml's team has no {letter.template}")
         else:
-            content = self.renderer.render(letter.template, letter.locale, letter.values, Links(unsubscribe=url))
+            links = self._links(letter, url, now)
+            content = self.renderer.render(letter.template, letter.locale, letter.values, links)
             to, channel = letter.address, letter.channel
         return Outgoing(
             ref=letter.ref,
@@ -67,6 +70,21 @@ class Post:
             transactional=transactional,
             unsubscribe_url=url,
             labels={"journey": letter.journey, "step": letter.step},
+        )
+
+    def _links(self, letter: Letter, unsubscribe: str | None, now: datetime) -> Links:
+        """The links of a message: to sign one takes as long as to render a line, so only those that are shown."""
+        pages, locale = self.pages, letter.locale or ""
+        if pages is None or not letter.links - {"unsubscribe"}:
+            return Links(unsubscribe)
+        confirm = survey = None
+        if letter.confirms and letter.address_hash:
+            asked = letter.external_id, letter.channel, letter.topic, letter.address_hash
+            confirm = pages.confirm(Confirmation(*asked, now, locale))
+        if letter.survey:
+            survey = pages.survey(Question(letter.ref, letter.survey, now, locale))
+        return Links(
+            unsubscribe, pages.preferences(Preferences(letter.external_id, letter.channel, locale)), confirm, survey
         )
 
     def repeatable(self) -> frozenset[str]:

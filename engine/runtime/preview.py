@@ -21,6 +21,7 @@ from engine.language.expression import ExpressionError, parse
 from engine.language.graph import Graph
 from engine.language.types import Kind, Type
 from engine.language.vocabulary import TRANSACTIONAL, Names, Vocabulary
+from engine.rendering.links import CONFIRM, PREFERENCES, SURVEY
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import Links, Rendered
 from engine.runtime.values import computed, customer_values, event_values, plain
@@ -116,7 +117,11 @@ def preview(
     values["_calls"] = {text: results[text] for text in needs.calls}
     url = (content.project.brand.url or "https://shop.example").rstrip("/") + "/u/preview"
     transactional = place is not None and place.program.journey.topic == TRANSACTIONAL
-    links = Links(unsubscribe=None if transactional else url)
+    pages = url.removesuffix("/u/preview")
+    links = Links(
+        None if transactional else url,
+        *(f"{pages}{path}preview" for path in (PREFERENCES, CONFIRM, SURVEY)),
+    )
     rendered = renderer.render(ref, locale or person.locale, values, links)
     used = {use.split(".")[0] for use in needs.names}
     told = [what for what in made if what.split(" ")[0] in {"customer", *used} or what.endswith(")")]

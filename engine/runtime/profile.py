@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, Text, and_, bindparam, delete, or_, select, true, update
+from sqlalchemy import Connection, Integer, Select, Text, and_, bindparam, delete, not_, or_, select, true, update
 
 from engine.cohort.arms import bucket_of
 from engine.cohort.facts import CREATED, Facts
 from engine.runtime.identity import known
 from engine.store.given import among, given, listed, packed
 from engine.store.local_time import ensure_zones
+from engine.store.said import COLUMNS as WORD
+from engine.store.said import remember
 from engine.store.scratch import insert_ignore, insert_into, insert_touched
-from engine.store.tables import consent, customer, customer_tag
+from engine.store.tables import consent, consent_said, customer, customer_tag
 from engine.store.types import Instant, json_type, micros
 
 COLUMNS = frozenset(
@@ -41,7 +44,10 @@ COLUMNS = frozenset(
 
 @dataclass(frozen=True)
 class Consented:
-    """A yes or no to a topic on a channel, when it was said, and how."""
+    """A yes or no to a topic on a channel, when it was said, how (`source`), and with what words (`proof`).
+
+    `confirmed`: who tells it knows that the address is theirs who said it. A pending `state` is a yes that still wants
+    to be confirmed."""
 
     channel: str
     topic: str
@@ -49,6 +55,7 @@ class Consented:
     source: str = "api"
     proof: str | None = None
     at: datetime | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,30 +141,38 @@ class Writer:
 
     def _consents(self, profiles: list[tuple[int, Profile]]) -> None:
         rows: dict[tuple[int, str, str], dict[str, Any]] = {}
+        words: list[tuple[Any, ...]] = []
         for row_id, profile in profiles:
             for said in profile.consents:
                 key = (row_id, said.channel, said.topic)
+                at = said.at or profile.at or self.now
                 row = {
                     "customer_id": row_id,
                     "channel": said.channel,
                     "topic": said.topic,
                     "state": said.state,
-                    "at": said.at or profile.at or self.now,
+                    "at": at,
                     "source": said.source,
                     "proof": said.proof,
                 }
+                words.append((*key, micros(at), said.state, micros(self.now), said.source, said.proof))
                 before = rows.get(key)
                 if before is None or (before["at"], before["state"] == "off") <= (row["at"], row["state"] == "off"):
                     rows[key] = row
         if not rows:
             return
+        self.connection.execute(
+            _remembered(self.connection.dialect.name), packed(sorted(words, key=itemgetter(slice(5))))
+        )
         add = insert_into(self.connection, consent)
         new = {name: add.excluded[name] for name in ("state", "at", "source", "proof")}
         keys = ["customer_id", "channel", "topic"]
         # An older word doesn't undo a newer one, and of two of one moment the no stands.
-        at_once = and_(consent.c.at == add.excluded.at, or_(consent.c.state == "on", add.excluded.state == "off"))
+        at_once = and_(consent.c.at == add.excluded.at, or_(consent.c.state != "off", add.excluded.state == "off"))
         newer = or_(consent.c.at < add.excluded.at, at_once)
-        add = add.on_conflict_do_update(index_elements=keys, set_=new, where=newer)
+        # Who asks again for what they have needs to confirm nothing.
+        stands = and_(consent.c.state == "on", add.excluded.state == "pending")
+        add = add.on_conflict_do_update(index_elements=keys, set_=new, where=and_(newer, not_(stands)))
         self.connection.execute(add, [rows[key] for key in sorted(rows)])
 
     def _tags(self, profiles: list[tuple[int, Profile]]) -> None:
@@ -182,6 +197,12 @@ def _strangers(dialect: str) -> Any:
         attributes=json_type(),
     )
     return insert_ignore(dialect, customer).from_select([*rows.c.keys()], select(rows).where(true()))
+
+
+@cache
+def _remembered(dialect: str) -> Any:
+    """Keeps the words that change something."""
+    return remember(dialect, given(dialect, **{name: consent_said.c[name].type for name in WORD}))
 
 
 @cache

@@ -19,7 +19,7 @@ from engine.channels.base import Sender
 from engine.channels.memory import Memory
 from engine.cohort import coupons
 from engine.cohort.arms import HOLDOUT, LOTS, PRIME, arm_of, bucket_of
-from engine.cohort.gate import TEAM
+from engine.cohort.gate import ADDRESS, TEAM
 from engine.language.content import Content
 from engine.language.fields import Refers, marked
 from engine.language.graph import Graph
@@ -27,8 +27,9 @@ from engine.language.journey import Journey
 from engine.language.project import Segments
 from engine.language.registry import Registry
 from engine.language.scenario import Line, Scenario
+from engine.rendering.links import Confirmation, Pages
 from engine.rendering.renderer import Renderer
-from engine.runtime import feedback, story
+from engine.runtime import feedback, preferences, story, surveys
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.ahead import next_moment
 from engine.runtime.clock import VirtualClock
@@ -41,6 +42,7 @@ from engine.runtime.references import reference
 from engine.runtime.runtime import Runtime
 from engine.runtime.story import Told
 from engine.runtime.witness import Witness
+from engine.steps.send import Send
 from engine.steps.split import Split
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, candidate, customer, enrolment, message, zone_period
@@ -122,6 +124,7 @@ class Stage:
             lambda one: f"https://unsubscribe.example/{one.channel}",
             house.content.project.team,
             1,
+            pages=Pages(["the scenarios' own and no secret"], "https://pages.example"),
         )
         cast = cast_of(house.content, journey)
         content = without(unspread(spoken_of(house.content, cast)), scenario.empty)
@@ -189,13 +192,12 @@ class Stage:
             self.runtime.zone = given["timezone"]
 
     def _answer(self, line: Line, now: datetime) -> None:
-        verb = {"opens": "opened", "clicks": "clicked", "bounces": "bounced", "replies": "replied"}[line.verb]
         step = None if line.replies is not None else str(getattr(line, line.verb))
         mine = [message.c.state == "accepted", message.c.route != TEAM, customer.c.external_id == self.id]
         if step is not None:
             mine += [enrolment.c.journey == self.journey.name, message.c.step == step]
         last = (
-            select(message.c.enrolment_id, message.c.visit, message.c.route)
+            select(message.c.enrolment_id, message.c.visit, message.c.route, message.c.settled_at, message.c.channel)
             .join(enrolment, enrolment.c.id == message.c.enrolment_id)
             .join(customer, customer.c.id == message.c.customer_id)
             .where(*mine)
@@ -206,10 +208,39 @@ class Stage:
             found = connection.execute(last).first()
         if found is None:
             raise CannotHappen(f"nothing was sent at {step} until then" if step else "nothing was sent until then")
+        ref = reference(*found[:3])
+        if line.answers is not None:
+            self._answer_survey(line, ref, now)
+            return
+        if line.confirms is not None:
+            self._confirm(found.channel, found.settled_at, now)
+            return
+        verb = {"opens": "opened", "clicks": "clicked", "bounces": "bounced", "replies": "replied"}[line.verb]
         detail = {"text": line.replies} if line.replies is not None else {}
-        one = feedback.Feedback(reference(*found), verb, now, detail)  # type: ignore[arg-type]
+        one = feedback.Feedback(ref, verb, now, detail)  # type: ignore[arg-type]
         with self.database.write() as connection:
             feedback.take(connection, [one], now)
+
+    def _answer_survey(self, line: Line, ref: str, now: datetime) -> None:
+        step = self.graph.nodes[str(line.answers)].step
+        survey = step.survey() if isinstance(step, Send) else None
+        assert survey is not None  # check has seen to it
+        with self.database.read() as connection:
+            asked = surveys.asked(connection, ref)
+        if asked is None or asked.answered:
+            raise CannotHappen("a survey is answered once")
+        comment = str(line.with_.get("comment") or "")
+        self.runtime.ingest([surveys.answer(asked, survey, int(line.with_["score"]), comment, now)])
+
+    def _confirm(self, channel: str, asked_at: datetime, now: datetime) -> None:
+        with self.database.read() as connection:
+            row = connection.execute(select(customer).where(customer.c.external_id == self.id)).one()
+            address_hash = row._mapping[ADDRESS[channel][1].name] or ""
+            asked = Confirmation(self.id, channel, self.journey.topic or "", address_hash, asked_at)
+            stands = preferences.standing(connection, asked, now)
+        if stands != "open":
+            raise CannotHappen(f"there is no yes to confirm: {stands}")
+        self.runtime.ingest([preferences.confirmed(asked, "yes", now)])
 
     # What the engine does
 

@@ -97,7 +97,7 @@ class Witness:
             self.reached.add((node.id, one.outcome))
             yield one.at, "takes", f"{node.id}: {one.outcome}", told_reason("", one.detail) or None
         elif isinstance(node.step, Send):
-            template = self._template(connection, one) or node.step.send
+            template = self._template(connection, one) or node.step.primary
             yield (
                 (one.at, "sends", template, None)
                 if one.outcome != NOT_SENT

@@ -130,6 +130,7 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "left_journey": "they had left the journey",
         "hushed": f"messages about {topic} are hushed for them",
         "no_consent": f"they have not agreed to {topic} by {channel}",
+        "confirmed": f"they have confirmed {topic} by {channel} already",
         "no_address": f"they have no {address}",
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",

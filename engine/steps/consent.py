@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import literal, null, select
+from sqlalchemy import Text as SqlText
+from sqlalchemy import literal, select
 
 from engine.cohort.cohort import Cohort, moving
 from engine.cohort.profile import touch
@@ -18,6 +19,7 @@ from engine.language.journey import Complaint
 from engine.language.registry import step
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.store import tables
+from engine.store.said import remember
 from engine.store.scratch import insert_into
 from engine.store.types import Instant
 
@@ -51,17 +53,20 @@ class Consent(Step):
         rows = (
             select(
                 moving.c.customer_id,
-                literal(said.channel),
-                literal(said.topic),
-                literal(said.state),
-                literal(cohort.now, Instant()),
-                literal(f"journey:{scope.program.name}/{node.id}"),
-                null() if said.proof is None else literal(said.proof),
+                literal(said.channel, SqlText).label("channel"),
+                literal(said.topic, SqlText).label("topic"),
+                literal(said.state, SqlText).label("state"),
+                literal(cohort.now, Instant()).label("at"),
+                literal(f"journey:{scope.program.name}/{node.id}", SqlText).label("source"),
+                literal(said.proof, SqlText).label("proof"),
             )
             .where(moving.c.verdict == DONE)
             .distinct()
         )
         columns = ["customer_id", "channel", "topic", "state", "at", "source", "proof"]
+        word = rows.subquery("word")
+        heard = select(*word.c, word.c.at.label("heard_at")).subquery("heard")
+        cohort.connection.execute(remember(cohort.connection.dialect.name, heard))
         add = insert_into(cohort.connection, tables.consent).from_select(columns, rows)
         new = {name: add.excluded[name] for name in columns[3:]}
         cohort.connection.execute(

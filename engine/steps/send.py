@@ -1,13 +1,14 @@
-"""`send`: the gate, then the message. The customer stands here until it is settled."""
+"""`send` and `ask`: the gate, then the message. The customer stands here until it is settled."""
 
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, model_validator
 from sqlalchemy import ColumnElement, and_, case, literal, null, select
 
 from engine.cohort.caps import covering, reserve
@@ -17,7 +18,7 @@ from engine.cohort.quiet import quiet_until
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
 from engine.language.errors import Wrong
-from engine.language.fields import Condition, FieldName, Template, TemplateRef
+from engine.language.fields import Condition, FieldName, Model, SurveyName, Template, TemplateRef, YesNo
 from engine.language.graph import Node
 from engine.language.moments import text_or
 from engine.language.registry import step
@@ -42,12 +43,10 @@ OnNotSent = Annotated[
 ]
 
 
-@step("send")
 class Send(Step):
-    """Sends one message to the customer, if the send gate lets it."""
+    """A step that sends one message to the customer, if the send gate lets it."""
 
     sends = True
-    send: TemplateRef = Field(description="channel/template, like email/welcome.")
     when: Condition | None = Field(None, description="Not sent where this is false.")
     on_not_sent: OnNotSent = Field("continue", description="What to do then: continue, exit or goto ID.")
     fallback: TemplateRef | None = Field(None, description="Sent instead when the channel can't reach them.")
@@ -55,12 +54,26 @@ class Send(Step):
         default_factory=dict, alias="with", description="Values for the template, as with.NAME."
     )
 
+    @property
+    @abstractmethod
+    def primary(self) -> str:
+        """The template that is sent, unless its channel can't reach them."""
+
+    @property
+    def second_yes(self) -> bool:
+        """Whether the message asks to confirm the consent, and so goes to those whose yes is pending."""
+        return False
+
+    def survey(self) -> str | None:
+        """The survey that the message asks."""
+        return None
+
     def jumps(self) -> tuple[str, ...]:
         return (self.on_not_sent[5:],) if self.on_not_sent.startswith("goto ") else ()
 
     def templates(self) -> dict[str, str]:
         """The templates by route."""
-        return {PRIMARY: self.send} | ({FALLBACK: self.fallback} if self.fallback else {})
+        return {PRIMARY: self.primary} | ({FALLBACK: self.fallback} if self.fallback else {})
 
     def channels(self) -> frozenset[str]:
         return frozenset(template.split("/")[0] for template in self.templates().values())
@@ -69,7 +82,7 @@ class Send(Step):
         when = None if self.when is None else scope.condition(self.when)
         topic = scope.program.topic
         stops = {
-            route: stop_reason(template.split("/")[0], topic, scope.now, when=when)
+            route: stop_reason(template.split("/")[0], topic, scope.now, when=when, second_yes=self.second_yes)
             for route, template in self.templates().items()
         }
         # The reasons are costly, so they are computed once; the verdict follows from them in `move`.
@@ -143,3 +156,57 @@ def _later(now: datetime, length: timedelta | None) -> ColumnElement[Any]:
 
 def _by_place(place: ColumnElement[int], values: Sequence[Any]) -> ColumnElement[Any]:
     return case(*((place == n, value) for n, value in enumerate(values)))
+
+
+@step("send")
+class SendTemplate(Send):
+    """Sends one message to the customer, if the send gate lets it."""
+
+    send: TemplateRef = Field(description="channel/template, like email/welcome.")
+    confirms: YesNo = Field(
+        False, description="Asks those whose yes to the topic is pending to confirm it: double opt-in."
+    )
+
+    @property
+    def primary(self) -> str:
+        return self.send
+
+    @property
+    def second_yes(self) -> bool:
+        return self.confirms
+
+
+def _or_name(schema: dict[str, Any]) -> None:
+    """A survey may be named alone."""
+    whole = dict(schema)
+    schema.clear()
+    schema.update(anyOf=[{"type": "string"}, whole])
+
+
+class Asked(Model):
+    model_config = {"json_schema_extra": _or_name}
+
+    survey: SurveyName = Field(description="A name under surveys: in project.yaml.")
+    by: TemplateRef = Field("", description="The template that asks. Default: email/ and the survey's name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        given = {"survey": value} if isinstance(value, str) else value
+        if isinstance(given, Mapping) and isinstance(given.get("survey"), str):
+            return {"by": f"email/{given['survey']}", **given}
+        return given
+
+
+@step("ask")
+class Ask(Send):
+    """Sends a survey. The answer is the event survey_answered, which journeys can wait for or begin with."""
+
+    ask: Asked
+
+    @property
+    def primary(self) -> str:
+        return self.ask.by
+
+    def survey(self) -> str | None:
+        return self.ask.survey

@@ -109,14 +109,29 @@ class CustomerTag(SQLModel, table=True):
 
 
 class Consent(SQLModel, table=True):
-    """What a customer last said about one topic on one channel. `state` is on or off; `proof` is how and with what
-    words."""
+    """What a customer last said about one topic on one channel. `state` is on, off, or pending: a yes that is still to
+    be confirmed, and counts as none. `source` is how it was said, `proof` with what words."""
 
     customer_id: int = _ref("customer", key=True)
     channel: str = _text(key=True)
     topic: str = _text(key=True)
     state: str = _text()
     at: datetime = _at()
+    source: str = _text()
+    proof: str | None = _text(null=True)
+
+
+class ConsentSaid(SQLModel, table=True):
+    """Every word of a customer about a topic on a channel: `at` when it was said, `heard_at` when it came here. The
+    proof of a consent. Append-only; a word that changes nothing is no row."""
+
+    __tablename__ = "consent_said"
+    customer_id: int = _points_to("customer", key=True)
+    channel: str = _text(key=True)
+    topic: str = _text(key=True)
+    at: datetime = _at(key=True)
+    state: str = _text(key=True)
+    heard_at: datetime = _at()
     source: str = _text()
     proof: str | None = _text(null=True)
 
@@ -128,6 +143,18 @@ class Suppression(SQLModel, table=True):
     address_hash: str = _text(key=True)
     reason: str = _text()
     at: datetime = _at()
+
+
+class SuppressionSaid(SQLModel, table=True):
+    """When an address was suppressed (`state` on) and when that ended (off), why, and who said so. Append-only."""
+
+    __tablename__ = "suppression_said"
+    channel: str = _text(key=True)
+    address_hash: str = _text(key=True)
+    at: datetime = _at(key=True)
+    state: str = _text(key=True)
+    reason: str = _text()
+    source: str = _text()
 
 
 class Hush(SQLModel, table=True):
@@ -659,7 +686,9 @@ customer = _table(Customer)
 identity = _table(Identity)
 customer_tag = _table(CustomerTag)
 consent = _table(Consent)
+consent_said = _table(ConsentSaid)
 suppression = _table(Suppression)
+suppression_said = _table(SuppressionSaid)
 hush = _table(Hush)
 event = _table(Event)
 tally = _table(Tally)

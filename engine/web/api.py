@@ -8,6 +8,8 @@
     GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
     /u/…              the unsubscribe page and its one click
+    /preferences/…    what a customer chooses to get         /confirm/…   the second yes of a double opt-in
+    /survey/…         the page of a survey
 
 Every other route under /v1 wants an API key of a scope, before its body is read: engine.web.access decides.
 """
@@ -23,11 +25,12 @@ from starlette.routing import Route
 
 from engine.app import App
 from engine.runtime import feedback
-from engine.web import customers, hooks, openapi, tracking, unsubscribe
+from engine.web import confirm, customers, hooks, openapi, preferences, survey, tracking, unsubscribe
 from engine.web import events as posted
 from engine.web.access import Access, Reader, admit
 from engine.web.answers import answer
 from engine.web.cors import Cors
+from engine.web.paper import Shop
 from engine.web.site import Site
 
 log = logging.getLogger("karibu.web")
@@ -47,9 +50,11 @@ def build(site: Site) -> FastAPI:
     web.include_router(customers.routes(site.app))
     web.include_router(_status(site))
     web.include_router(_open(site))
-    brand, topics = app.content.project.brand, app.content.project.topics
-    shop = unsubscribe.Shop(brand.name, brand.address, brand.locale, {name: one.title for name, one in topics.items()})
+    shop = Shop.of(app.content.project)
     web.include_router(unsubscribe.router(app.subscriptions, shop, _opt_out(app)))
+    web.include_router(preferences.router(site.app))
+    web.include_router(confirm.router(site.app))
+    web.include_router(survey.router(site.app))
     return web
 
 

@@ -65,7 +65,7 @@ def hear(
                 heard.dated.add(place)
             if posted.whos:
                 heard.whos[place] = posted.whos[0]
-            profile = _agreed(incoming.profile or Profile(page=page), one, source, topics, now)
+            profile = _agreed(incoming.profile or Profile(page=page), one, source, topics, door, now)
             heard.events.append((replace(incoming, source=source, profile=profile), one))
     return heard
 
@@ -130,8 +130,8 @@ def _fields(value: Any, type_: Type, foreign: str | None) -> Any:
     return {name: _fit(value[name], inner, foreign) for name, inner in type_.fields if name in value}
 
 
-def _agreed(profile: Profile, told: Told, source: str, topics: Sequence[str], now: datetime) -> Profile:
-    consents = tuple(
+def _agreed(profile: Profile, told: Told, source: str, topics: Sequence[str], door: Door, now: datetime) -> Profile:
+    consents = door.agreed(
         Consented(said.channel, topic, said.state, source, told.event, said.at and min(said.at, now))
         for said in told.agreed
         for topic in topics

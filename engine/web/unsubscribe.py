@@ -12,22 +12,13 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from engine.rendering.links import PATH, Subscription, Subscriptions
-from engine.rendering.sources import chain
+from engine.web import paper
+from engine.web.paper import Shop, picked
 
 OptOut = Callable[[str, str, str], None]
-_LARGEST_BODY = 16_384
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-}
 _log = logging.getLogger(__name__)
 
 
@@ -93,50 +84,7 @@ WORDS: Mapping[str, Words] = {
     ),
 }
 
-_PAGE = Markup(
-    """<!doctype html>
-<html lang="{lang}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · {brand}</title>
-<style>
-:root {{ color-scheme: light dark; --ground: #f3ede4; --card: #fff; --ink: #2b2420; --quiet: #6b5f55; --green:
-#1f4d3f; --on: #fff9f0; }} @media (prefers-color-scheme: dark) {{
-  :root {{ --ground: #1d1a17; --card: #2a2521; --ink: #f3ede4; --quiet: #c0b5a8; --green: #e9a23b; --on: #231c17; }}
-}}
-body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--ground); color: var(--ink);
-  font: 18px/1.55 "Helvetica Neue", Helvetica, Arial, sans-serif; }}
-main {{ background: var(--card); max-width: 30rem; margin: 1.5rem; padding: 2.5rem; border-top: 8px solid #c4512d; }}
-h1 {{ font: 1.75rem/1.25 Georgia, "Times New Roman", serif; margin: 0 0 1rem; }}
-p {{ color: var(--quiet); margin: 0 0 1.5rem; }}
-button {{ font: inherit; font-weight: bold; background: var(--green); color: var(--on); border: 0; border-radius: 999px;
-  padding: .8rem 1.8rem; cursor: pointer; }}
-button:focus-visible {{ outline: 3px solid #e9a23b; outline-offset: 3px; }}
-small {{ display: block; color: var(--quiet); margin-top: 2rem; }}
-</style>
-</head>
-<body>
-<main>
-<h1{role}>{head}</h1>
-{body}
-<small>{brand}{address}</small>
-</main>
-</body>
-</html>
-"""
-)
 _FORM = Markup('<form method="post"><button name="unsubscribe" value="yes">{}</button></form>')
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What the page tells of the shop: `topics` is topic → title."""
-
-    name: str
-    address: str
-    locale: str
-    topics: Mapping[str, str]
 
 
 def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRouter:
@@ -148,7 +96,7 @@ def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRout
     def ask(token: str, request: Request) -> Response:
         subscription = subscriptions.read(token)
         if subscription is None:
-            return _forged(shop, request)
+            return forged(shop, request)
         words, lang, say = _said(shop, subscription)
         return _page(shop, words, lang, 200, say(words.ask), _FORM.format(words.button))
 
@@ -156,7 +104,7 @@ def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRout
     async def end(token: str, request: Request) -> Response:
         subscription = subscriptions.read(token)
         if subscription is None:
-            return _forged(shop, request)
+            return forged(shop, request)
         words, lang, say = _said(shop, subscription)
         if not await _means_it(request):
             return _page(shop, words, lang, 400, say(words.ask), _FORM.format(words.button))
@@ -164,51 +112,36 @@ def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRout
             await run_in_threadpool(opt_out, subscription.customer, subscription.channel, subscription.topic)
         except Exception:
             _log.exception("an opt-out could not be recorded")
-            return _page(shop, words, lang, 503, words.failed, Markup("<p>{}</p>").format(words.failed_more))
-        return _page(shop, words, lang, 200, words.done, Markup("<p>{}</p>").format(say(words.done_more)))
+            return failed(shop, subscription.locale)
+        return _page(shop, words, lang, 200, words.done, paper.body(say(words.done_more)))
 
     return routes
 
 
 async def _means_it(request: Request) -> bool:
     """Whether the body is the one click of RFC 8058 (as a form of either kind) or our own button's."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            return False
+    body = await paper.posted(request)
     return (b"List-Unsubscribe" in body and b"One-Click" in body) or b"unsubscribe=yes" in body
 
 
-def _words(*locales: str) -> tuple[Words, str]:
-    for locale in locales:
-        for name in chain(locale, "en"):
-            if name in WORDS and (name != "en" or locale.startswith("en")):
-                return WORDS[name], name
-    return WORDS["en"], "en"
-
-
 def _said(shop: Shop, subscription: Subscription) -> tuple[Words, str, Callable[[str], str]]:
-    words, lang = _words(subscription.locale, shop.locale)
+    words, lang = picked(WORDS, subscription.locale, shop.locale)
     topic = shop.topics.get(subscription.topic, subscription.topic)
     return words, lang, lambda text: text.format(brand=shop.name, topic=topic)
 
 
-def _forged(shop: Shop, request: Request) -> Response:
-    asked = request.headers.get("accept-language", "")[:200]
-    words, lang = _words(*(part.split(";")[0].strip() for part in asked.split(",")), shop.locale)
-    return _page(shop, words, lang, 404, words.forged, Markup("<p>{}</p>").format(words.forged_more))
+def forged(shop: Shop, request: Request) -> Response:
+    """What somebody gets whose link was not made here, or not exactly like this."""
+    words, lang = picked(WORDS, *paper.asked_for(request), shop.locale)
+    return _page(shop, words, lang, 404, words.forged, paper.body(words.forged_more))
 
 
-def _page(shop: Shop, words: Words, lang: str, status: int, head: str, body: Markup) -> Response:
-    address = Markup("<br>{}").format(shop.address) if shop.address else Markup("")
-    html = _PAGE.format(
-        lang=lang,
-        title=words.title,
-        brand=shop.name,
-        head=escape(head),
-        role=Markup(' role="status"') if status != 200 or body.startswith("<p>") else Markup(""),
-        body=body,
-        address=address,
-    )
-    return HTMLResponse(html, status_code=status, headers=_HEADERS)
+def failed(shop: Shop, locale: str) -> Response:
+    """What somebody gets whose word could not be kept: never that it was."""
+    words, lang = picked(WORDS, locale, shop.locale)
+    return _page(shop, words, lang, 503, words.failed, paper.body(words.failed_more))
+
+
+def _page(shop: Shop, words: Words, lang: str, status: int, head: str, content: Markup) -> Response:
+    asks = status == 200 and not content.startswith("<p>")
+    return paper.page(shop, lang, words.title, status, head, content, told=not asks)

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from engine.rendering.links import Subscription, Subscriptions
-from engine.web.unsubscribe import WORDS, Shop, router
+from engine.web.paper import Shop
+from engine.web.unsubscribe import WORDS, router
 
 KEY = "a key that nobody else has"
 AMINA = Subscription("amina", "email", "offers", "sw-KE")

@@ -58,6 +58,11 @@ TABLE = {
     ("GET", "/u/{token}"): OPEN,
     ("HEAD", "/u/{token}"): OPEN,
     ("POST", "/u/{token}"): OPEN,
+    **{
+        (method, f"/{page}/{{token}}"): OPEN
+        for method in ("GET", "HEAD", "POST")
+        for page in ("preferences", "confirm", "survey")
+    },
 }
 """A new route gets its line here. Open is only what proves itself otherwise: a signed link, a signed hook."""
 
