@@ -52,13 +52,13 @@ def names_in_steps(content: Content, name: str) -> Names:
     results = {node.id: awaits.event for node in nodes if (awaits := node.step.awaits()) is not None}
     return Names(
         entry=_known_event(content, content.journeys[name].enter.entry_event()),
-        results={step: event for step, event in results.items() if event in content.project.events},
+        results={step: event for step, event in results.items() if event in content.project.known_events},
         sends=frozenset(node.id for node in nodes if node.type == "send"),
     )
 
 
 def _known_event(content: Content, event: str | None) -> str | None:
-    return event if event in content.project.events else None
+    return event if event in content.project.known_events else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Reading:
         else:
             if found.marker.of_event:
                 event = getattr(found.owner, "event", None)
-                if event not in self.content.project.events:
+                if event not in self.content.project.known_events:
                     return  # told as an unknown event already
                 names = replace(names, event=event)
             if not self._about_unknown(found.text, names):
@@ -107,7 +107,7 @@ class _Reading:
         """Ids of the steps that wait for events nobody knows."""
         nodes = self.graph.nodes.values()
         awaited = {node.id: awaits.event for node in nodes if (awaits := node.step.awaits()) is not None}
-        return frozenset(step for step, event in awaited.items() if event not in self.content.project.events)
+        return frozenset(step for step, event in awaited.items() if event not in self.content.project.known_events)
 
     def name_of_a_thing(self, kind: str, name: str, path: Path) -> Iterator[Problem]:
         known = _known(self.content, kind)
@@ -198,7 +198,7 @@ def _nearest(kind: str, name: str, known: Iterable[str]) -> str | None:
 def _known(content: Content, kind: str) -> Iterable[str] | None:
     """The names there are of a kind; None: not known, or looked at elsewhere."""
     if kind == "event":
-        return content.project.events
+        return content.project.known_events
     if kind == "segment":
         return None if SEGMENTS in content.broken else content.segments
     if kind == "topic":

@@ -32,7 +32,7 @@ from engine.language.fields import (
 from engine.language.journey import NotYet
 from engine.language.moments import text_or
 from engine.language.types import STORED, Type, read_type
-from engine.language.vocabulary import TRANSACTIONAL
+from engine.language.vocabulary import OWN_EVENTS, TRANSACTIONAL
 
 
 def check_timezone(text: str) -> str:
@@ -193,6 +193,18 @@ class Project(Model):
             if name in TAKEN_NAMES:
                 raise Wrong(f'"{name}" can\'t be a source', "call it otherwise", at=("sources", name), on_key=True)
         return self
+
+    @model_validator(mode="after")
+    def _own_events_are_built_in(self) -> Project:
+        for name in self.events:
+            if name in OWN_EVENTS:
+                raise Wrong(f"the event {name} is built in", "remove it", at=("events", name))
+        return self
+
+    @property
+    def known_events(self) -> frozenset[str]:
+        """The events journeys may name: the declared ones, and Karibu's own."""
+        return frozenset({*self.events, *OWN_EVENTS})
 
     @model_validator(mode="after")
     def _transactional_is_built_in(self) -> Project:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from babel.numbers import get_currency_precision
 
-from engine.language.types import BIRTHDAY, INSTANT, TEXT, Kind, Type, read_type
+from engine.language.types import BIRTHDAY, BOOLEAN, INSTANT, TEXT, Kind, Type, read_type
 
 BUILT_IN: Mapping[str, Type] = {
     "id": TEXT,
@@ -35,6 +35,20 @@ class EventType:
 
     properties: Mapping[str, Type] = field(default_factory=dict)
     value: str | None = None
+
+
+_ABOUT: Mapping[str, Type] = {"channel": TEXT, "journey": TEXT, "step": TEXT, "template": TEXT, "topic": TEXT}
+
+OWN_EVENTS: Mapping[str, EventType] = {
+    "message_opened": EventType(_ABOUT),
+    "message_clicked": EventType({**_ABOUT, "url": TEXT}),
+    "message_replied": EventType({**_ABOUT, "text": TEXT}),
+    "message_bounced": EventType({**_ABOUT, "soft": BOOLEAN}),
+    "message_unsubscribed": EventType(_ABOUT),
+    "message_complained": EventType(_ABOUT),
+}
+"""Karibu's own events: what came back about a message. Journeys use them as they use the shop's; nobody declares or
+sends them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class Vocabulary:
         cls, project: Any, segments: Iterable[str] | None = None, journeys: Iterable[str] | None = None
     ) -> Vocabulary:
         """From a `Project`; `segments` and `journeys` are the names there are (None: not checked)."""
-        return cls.plain(
+        made = cls.plain(
             project.customer,
             {name: {"value": event.value, "properties": event.properties} for name, event in project.events.items()},
             topics=project.topics,
@@ -107,6 +121,7 @@ class Vocabulary:
             currency=project.brand.currency,
             timezone=project.brand.timezone,
         )
+        return replace(made, events={**OWN_EVENTS, **made.events})
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,17 @@ class Door:
         """The keyed hash of an address: what a suppression is kept under."""
         return hmac.new(self.secret.encode(), f"{channel}\0{address}".encode(), hashlib.sha256).hexdigest()[:32]
 
+    def hashed(self, channel: str, address: str) -> str | None:
+        """The keyed hash of an address of a channel, as it is typed or as a provider sends it; None if it is none. A
+        phone number begins with + and its country."""
+        if channel == "push":
+            return self.address_hash("push", address)
+        if channel == "email":
+            found: str | None = self._email(address, Problems())["email_hash"]
+        else:
+            found = self._phone(address, None, Problems())["phone_hash"]
+        return found
+
     def properties(self, event: str, given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         """An event's properties in their kept form. One that isn't declared, or of another type, is kept as sent."""
         known = self.vocabulary.events.get(event)

@@ -10,12 +10,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, Update, and_, literal, or_, update
+from sqlalchemy import Connection, Select, Update, and_, exists, literal, or_, update
 
 from engine.cohort.gate import TEAM
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.references import parsed
-from engine.store.tables import IN_DOUBT, message
+from engine.store.tables import IN_DOUBT, message, message_event
 from engine.store.types import Instant
 
 SILENT = timedelta(minutes=10)
@@ -38,6 +38,14 @@ def heard_of(connection: Connection, ids: Collection[int]) -> None:
     """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
     doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
     sent = update(message).where(message.c.id.in_(ids), doubted)
+    connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+
+
+def spoken_of(connection: Connection, ids: Select[int]) -> None:
+    """The same for those of these, just recorded as in doubt, of which the provider spoke before it was known that they
+    are. A statement of its own, after their rows were locked: it sees whatever `feedback.take` has written by then."""
+    told = exists().where(message_event.c.message_id == message.c.id)
+    sent = update(message).where(message.c.id.in_(ids), IN_DOUBT, told)
     connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
 
 

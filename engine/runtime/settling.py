@@ -12,6 +12,7 @@ from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
+from engine.runtime.doubts import spoken_of
 from engine.steps.send import IN_DOUBT, NOT_SENT, SENT, Send
 from engine.store.scratch import fill, scratch
 from engine.store.tables import enrolment, message
@@ -70,6 +71,8 @@ def record(
             doubts=message.c.doubts + case((settling.c.state == "in_doubt", 1), else_=0),
         )
     )
+    if any(one.state == "in_doubt" for one in settled):
+        spoken_of(connection, select(settling.c.message_id))
     settle(connection, program, step_id, now, pass_id)
 
 

@@ -202,8 +202,7 @@ class Stage:
             raise CannotHappen(f"nothing was sent at {step} until then" if step else "nothing was sent until then")
         detail = {"text": line.replies} if line.replies is not None else {}
         one = feedback.Feedback(reference(*found), verb, now, detail)  # type: ignore[arg-type]
-        with self.database.write() as connection:
-            feedback.take(connection, [one], now)
+        self.runtime.hear([one])
 
     # What the engine does
 

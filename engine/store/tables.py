@@ -362,7 +362,8 @@ class Message(SQLModel, table=True):
     """One message to one customer. `state`: queued, claimed, dispatching, accepted, refused, stopped, in_doubt.
 
     Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback. `doubts`:
-    how often nobody could say whether it was sent.
+    how often nobody could say whether it was sent. `delivery`: how far it came by the provider's word since: deferred,
+    delivered, soft_bounced, bounced or dropped.
     """
 
     id: int | None = _id()
@@ -385,6 +386,7 @@ class Message(SQLModel, table=True):
     attempts: int = 0
     doubts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     provider_id: str | None = _text(null=True)
+    delivery: str | None = _text(null=True)
 
     __table_args__ = (
         UniqueConstraint("enrolment_id", "visit", "route", name="uq_message_route"),
@@ -407,12 +409,14 @@ class Message(SQLModel, table=True):
 
 
 class MessageEvent(SQLModel, table=True):
-    """What came back about a message: delivered, opened, clicked, bounced, replied, unsubscribed, complained."""
+    """What came back about a message (engine/runtime/feedback.py). `key` tells two of a kind apart and is the same when
+    it is told again: the provider's moment, its address, or what else makes them different."""
 
     __tablename__ = "message_event"
     message_id: int = _points_to("message", key=True)
     kind: str = _text(key=True)
-    at: datetime = _at(key=True)
+    key: str = _text(key=True)
+    at: datetime = _at()
     detail: dict[str, Any] | None = _json()
 
 
