@@ -40,7 +40,8 @@ MEANINGS = {
     "age": "Whole years, today on the customer's calendar.",
     "all": "Whether the condition holds for every entry of a list; of a missing list it does not.",
     "any": "Whether the condition holds for one entry of a list at least.",
-    "clicked": "Whether they clicked in the message of this send step, in this enrolment.",
+    "clicked": "Whether they clicked in the message of this send step, in this enrolment. Clicks that a "
+    "machine is known to have made count only with `machines=true`.",
     "consented": "Whether they have agreed to the topic on the channel.",
     "count": "How many entries of a list the condition holds for.",
     "days_until": "Days from today to a date, negative after it. Of a birthday: to the next one.",
@@ -51,7 +52,8 @@ MEANINGS = {
     "points": "The points they can spend now: neither pending nor spent, expired or taken back.",
     "in_segment": "Whether they are a member of the segment.",
     "last": "When the last such event was.",
-    "opened": "Whether they opened the message of this send step. An open is no proof of a person.",
+    "opened": "Whether they opened the message of this send step. Opens by machines, as Apple Mail's, count only with "
+    "`machines=true`; no open is proof of a person.",
     "sent": "Whether the message of this send step was accepted by the provider.",
     "tagged": "Whether they carry the tag.",
     "times": "How often such an event happened, in the window if there is one.",

@@ -197,10 +197,12 @@ class InJourney(Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messaged(Typed):
-    """sent, opened or clicked: what became of the message of a send step in this enrolment."""
+    """sent, opened or clicked: what became of the message of a send step in this enrolment. `machines`: what a machine
+    opened or clicked counts, too."""
 
     function: Word["sent", "opened", "clicked"]
     step: str
+    machines: bool = False
     type: Type = BOOLEAN
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from babel.numbers import get_currency_precision
 
-from engine.language.types import BIRTHDAY, INSTANT, NUMBER, TEXT, Kind, Type, read_type
+from engine.language.types import BIRTHDAY, BOOLEAN, INSTANT, NUMBER, TEXT, Kind, Type, read_type
 
 BUILT_IN: Mapping[str, Type] = {
     "id": TEXT,
@@ -40,11 +40,20 @@ class EventType:
     value: str | None = None
 
 
+_ABOUT: Mapping[str, Type] = {"channel": TEXT, "journey": TEXT, "step": TEXT, "template": TEXT, "topic": TEXT}
+
 OWN_EVENTS: Mapping[str, EventType] = {
     "consent_confirmed": EventType({"channel": TEXT, "topic": TEXT}),
+    "message_opened": EventType(_ABOUT),
+    "message_clicked": EventType({**_ABOUT, "url": TEXT}),
+    "message_replied": EventType({**_ABOUT, "text": TEXT}),
+    "message_bounced": EventType({**_ABOUT, "soft": BOOLEAN}),
+    "message_unsubscribed": EventType(_ABOUT),
+    "message_complained": EventType(_ABOUT),
     "survey_answered": EventType({"survey": TEXT, "score": NUMBER, "comment": TEXT, "journey": TEXT, "step": TEXT}),
 }
-"""Karibu's own events: journeys use them as they use the shop's; nobody declares or sends them."""
+"""Karibu's own events: what came back about a message, and what customers said on our pages. Journeys use them as they
+use the shop's; nobody declares or sends them."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.runtime import admission, advance, delivery, parking, rates, versions
+from engine.runtime import admission, advance, delivery, feedback, parking, rates, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
+from engine.runtime.feedback import Feedback, Taken
 from engine.runtime.fence import alive, fence
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
@@ -174,8 +175,8 @@ class Runtime:
     def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
         """Accept events: when this returns they are durable and have found their journeys."""
         programs = list(self.programs().values())
-        worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
         rules = Rules.of(self.content.project)
+        worth = self._worth()
         total = Receipt()
         if live:
             self.pace.gives_way()
@@ -192,10 +193,42 @@ class Runtime:
             total.wakes |= receipt.wakes
         return total
 
+    def hear(self, batch: Sequence[Feedback]) -> Taken:
+        """Take in what came back about messages: when this returns it is durable, and journeys have heard of it."""
+        programs, worth, total = list(self.programs().values()), self._worth(), Taken()
+        for start in range(0, len(batch), BATCH):
+            part = batch[start : start + BATCH]
+            taken = self.database.written(
+                partial(feedback.take, batch=part, now=self.clock.now(), programs=programs, worth=worth)
+            )
+            total.recorded += taken.recorded
+            total.repeated += taken.repeated
+            total.unknown += taken.unknown
+            total.wakes |= taken.wakes
+        return total
+
+    def answered(self, channel: str, address_hash: str, text: str, key: str) -> Taken:
+        """Take in what somebody has written to the shop's number."""
+        programs, worth, now = list(self.programs().values()), self._worth(), self.clock.now()
+        return self.database.written(
+            partial(
+                feedback.answered,
+                channel=channel,
+                address_hash=address_hash,
+                text=text,
+                key=key,
+                now=now,
+                programs=programs,
+                worth=worth,
+            )
+        )
+
+    def _worth(self) -> dict[str, str]:
+        return {name: event.value for name, event in self.content.project.events.items() if event.value}
+
     def people(self) -> People:
         """What is done to customers from outside: introduce, merge, describe."""
-        worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
-        return People(self.database, list(self.programs().values()), worth, self.clock.now())
+        return People(self.database, list(self.programs().values()), self._worth(), self.clock.now())
 
     def strangers(self, whos: Sequence[Who]) -> list[Who]:
         """Those of them who are to be introduced."""

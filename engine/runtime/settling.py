@@ -14,6 +14,7 @@ from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
+from engine.runtime.doubts import spoken_of
 from engine.steps.send import CAPPED_OUT, IN_DOUBT, NOT_SENT, SENT, Send
 from engine.store.scratch import fill, scratch
 from engine.store.tables import enrolment, message
@@ -83,6 +84,8 @@ def record(
     if program.names.coupons:
         accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
         coupons.issue(connection, message.c.id.in_(accepted), now)
+    if any(one.state == "in_doubt" for one in settled):
+        spoken_of(connection, select(settling.c.message_id), now)
     leaves = any(one.leaves for one in settled)
     settle(connection, program, step_id, now, pass_id, leaves=leaves)
 

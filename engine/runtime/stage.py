@@ -218,8 +218,7 @@ class Stage:
         verb = {"opens": "opened", "clicks": "clicked", "bounces": "bounced", "replies": "replied"}[line.verb]
         detail = {"text": line.replies} if line.replies is not None else {}
         one = feedback.Feedback(ref, verb, now, detail)  # type: ignore[arg-type]
-        with self.database.write() as connection:
-            feedback.take(connection, [one], now)
+        self.runtime.hear([one])
 
     def _answer_survey(self, line: Line, ref: str, now: datetime) -> None:
         step = self.graph.nodes[str(line.answers)].step

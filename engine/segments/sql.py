@@ -390,7 +390,8 @@ def _messaged(typed: tree.Messaged, frame: Frame) -> ColumnElement[Any]:
     mine = (m.c.enrolment_id == frame.enrolment.c.id, m.c.step == typed.step)
     if typed.function == "sent":
         return exists().where(*mine, m.c.state == "accepted").correlate_except(m)
-    return exists().where(*mine, e.c.message_id == m.c.id, e.c.kind == typed.function).correlate_except(m, e)
+    kinds = [typed.function, *([f"machine_{typed.function}"] if typed.machines else [])]
+    return exists().where(*mine, e.c.message_id == m.c.id, e.c.kind.in_(kinds)).correlate_except(m, e)
 
 
 @value.register

@@ -428,7 +428,8 @@ class Message(SQLModel, table=True):
     `reason`: why it is in its state; of a queued one that is held, why it is.
 
     Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback. `doubts`:
-    how often nobody could say whether it was sent. `coupon_id`: the code it carries, once it was claimed.
+    how often nobody could say whether it was sent. `coupon_id`: the code it carries, once it was claimed. `delivery`:
+    how far it came by the provider's word since: deferred, delivered, soft_bounced, bounced or dropped.
     """
 
     id: int | None = _id()
@@ -452,6 +453,7 @@ class Message(SQLModel, table=True):
     doubts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     provider_id: str | None = _text(null=True)
     coupon_id: int | None = _points_to("coupon", null=True)
+    delivery: str | None = _text(null=True)
 
     __table_args__ = (
         UniqueConstraint("enrolment_id", "visit", "route", name="uq_message_route"),
@@ -487,12 +489,14 @@ class Message(SQLModel, table=True):
 
 
 class MessageEvent(SQLModel, table=True):
-    """What came back about a message: delivered, opened, clicked, bounced, replied, unsubscribed, complained."""
+    """What came back about a message (engine/runtime/feedback.py). `key` tells two of a kind apart and is the same when
+    it is told again: the provider's moment, its address, or what else makes them different."""
 
     __tablename__ = "message_event"
     message_id: int = _points_to("message", key=True)
     kind: str = _text(key=True)
-    at: datetime = _at(key=True)
+    key: str = _text(key=True)
+    at: datetime = _at()
     detail: dict[str, Any] | None = _json()
 
 

@@ -27,6 +27,7 @@ from uuid import uuid4
 import orjson
 
 from engine.language.errors import did_you_mean
+from engine.language.vocabulary import OWN_EVENTS
 from engine.runtime.door import Door, Problems, who_of
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
@@ -241,6 +242,8 @@ class _Reading:
             self.fault("event", "the event's name is missing", 'like "event": "purchase"')
         elif not isinstance(name, str) or not _NAME.fullmatch(name):
             self.fault("event", "this can't be an event's name", "small letters, digits and _, beginning with a letter")
+        elif name in OWN_EVENTS:
+            self.fault("event", f"{name} is an event of Karibu's own, that nobody sends", "call yours otherwise")
         else:
             events = self.door.project.events
             if name not in events:

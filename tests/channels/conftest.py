@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +12,9 @@ from typing import Any
 import pytest
 
 from engine.channels.base import Outgoing, Sender
+from engine.fake.behaviour import change
+from engine.fake.child import running
+from engine.fake.ledger import FILE, taken
 
 AT = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
 
@@ -60,26 +60,18 @@ class FakeSendGrid:
     ledger: Path
 
     def mode(self, name: str) -> None:
-        Path(f"{self.ledger}.mode").write_text(name)
+        change(self.ledger.parent, mode=name)
 
     def taken(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        return taken(self.ledger.parent, "sendgrid")
 
 
 @contextmanager
 def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
     """The fake SendGrid, in a process of its own, with its ledger in a folder."""
-    ledger = folder / "sendgrid.jsonl"
-    script = Path(__file__).parent / "fake_sendgrid.py"
-    process = subprocess.Popen([sys.executable, str(script), str(ledger)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield FakeSendGrid(f"http://127.0.0.1:{int(process.stdout.readline())}", ledger)
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+    with running(folder / "provider") as provider:
+        change(provider.directory, sendgrid_key="SG.test")
+        yield FakeSendGrid(provider.url, provider.directory / FILE)
 
 
 @pytest.fixture
