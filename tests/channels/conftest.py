@@ -53,11 +53,15 @@ def outgoing(**changes: Any) -> Outgoing:
 
 
 @dataclass(frozen=True)
-class FakeSendGrid:
+class FakeProvider:
     """A running fake: where it listens, and its ledger."""
 
-    url: str
+    port: int
     ledger: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def mode(self, name: str) -> None:
         Path(f"{self.ledger}.mode").write_text(name)
@@ -66,15 +70,18 @@ class FakeSendGrid:
         return [json.loads(line) for line in self.ledger.read_text().splitlines()]
 
 
+FakeSendGrid = FakeProvider
+
+
 @contextmanager
-def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
-    """The fake SendGrid, in a process of its own, with its ledger in a folder."""
-    ledger = folder / "sendgrid.jsonl"
-    script = Path(__file__).parent / "fake_sendgrid.py"
-    process = subprocess.Popen([sys.executable, str(script), str(ledger)], stdout=subprocess.PIPE, text=True)
+def fake(name: str, folder: Path, *given: str) -> Iterator[FakeProvider]:
+    """The fake of that file, in a process of its own, with its ledger in a folder."""
+    ledger = folder / f"{name}.jsonl"
+    script = Path(__file__).parent / f"{name}.py"
+    process = subprocess.Popen([sys.executable, str(script), str(ledger), *given], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield FakeSendGrid(f"http://127.0.0.1:{int(process.stdout.readline())}", ledger)
+        yield FakeProvider(int(process.stdout.readline()), ledger)
     finally:
         process.kill()
         process.wait()
@@ -82,7 +89,14 @@ def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
             process.stdout.close()
 
 
+@contextmanager
+def fake_sendgrid(folder: Path) -> Iterator[FakeProvider]:
+    """The fake SendGrid, in a process of its own, with its ledger in a folder."""
+    with fake("fake_sendgrid", folder) as running:
+        yield running
+
+
 @pytest.fixture
-def sendgrid(tmp_path: Path) -> Iterator[FakeSendGrid]:
+def sendgrid(tmp_path: Path) -> Iterator[FakeProvider]:
     with fake_sendgrid(tmp_path) as running:
         yield running

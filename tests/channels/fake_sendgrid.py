@@ -24,6 +24,7 @@ from typing import Any
 LEDGER = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 LOCK = threading.Lock()
 NUMBERS = count(1)
+RESERVED = {"received", "to", "from", "subject", "content-type", "reply-to", "cc", "bcc", "dkim-signature"}
 
 
 def fault(mail: Any) -> str | None:
@@ -39,6 +40,10 @@ def fault(mail: Any) -> str | None:
             return "personalizations.0.to"
         if any(not isinstance(value, str) for value in person.get("custom_args", {}).values()):
             return "personalizations.0.custom_args"
+        if sum(len(name) + len(value.encode()) for name, value in person.get("substitutions", {}).items()) > 10_000:
+            return "personalizations.0.substitutions"
+        if any(name.lower() in RESERVED for name in person.get("headers", {})):
+            return "personalizations.0.headers"
     if "@" not in mail.get("from", {}).get("email", ""):
         return "from"
     if not mail.get("subject"):
@@ -49,8 +54,7 @@ def fault(mail: Any) -> str | None:
     types = [part.get("type") for part in content]
     if "text/plain" in types and types[0] != "text/plain":
         return "content"
-    reserved = {"received", "to", "from", "subject", "content-type", "reply-to", "cc", "bcc", "dkim-signature"}
-    if any(name.lower() in reserved for name in mail.get("headers", {})):
+    if any(name.lower() in RESERVED for name in mail.get("headers", {})):
         return "headers"
     return None
 
