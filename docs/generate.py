@@ -79,8 +79,6 @@ FIELDS = {
     "event": "The event's name.",
     "segment": "The segment's name.",
     "directory": "A directory of its own, below the one for messages.",
-    "timeout": "Seconds to wait for their answer.",
-    "sandbox": "They check each mail and send none.",
     "fsync": "Whether each file must have reached the disk before it counts as sent.",
 }
 """What fields mean that have no description in the code."""

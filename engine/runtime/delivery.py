@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,7 +33,6 @@ from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
-from engine.runtime.waves import FRESH
 from engine.store.database import Database
 from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
@@ -120,26 +118,25 @@ class Delivery:
         begun = self.clock.now()
         ready, settled = self._made(claimed)
         refused: list[tuple[Letter, timedelta]] = []
-        with ThreadPoolExecutor(max(1, min(self.post.threads, len(ready)))) as pool:
-            while ready or settled or refused:
-                ready, unsent = self._parted(ready, begun)
-                size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
-                wave, ready = ready[:size], ready[size:]
-                turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
-                going, stopped = self.database.written(turn)
-                self._count(settled + stopped)
-                settled, refused, asked = [], [], self.clock.now()
-                results = list(pool.map(lambda pair: self._hand_over(pair[1], asked), going))  # noqa: B023
-                self.post.waves.took(len(going), self.clock.now() - asked)
-                late = []
-                for (letter, outgoing), result in zip(going, results, strict=True):
-                    if result is None:
-                        late.append((letter, outgoing))
-                    elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
-                        refused.append((letter, wait(result, letter.attempts, _chance(letter))))
-                    else:
-                        settled.append(_settled(letter, result))
-                ready = late + ready
+        while ready or settled or refused:
+            ready, unsent = self._parted(ready, begun)
+            size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
+            wave, ready = ready[:size], ready[size:]
+            turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
+            going, stopped = self.database.written(turn)
+            self._count(settled + stopped)
+            settled, refused, asked = [], [], self.clock.now()
+            results = self.post.send_all([outgoing for _, outgoing in going], self.clock, asked)
+            late = []
+            for (letter, outgoing), result in zip(going, results, strict=True):
+                if result is None:
+                    late.append((letter, outgoing))
+                elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
+                    refused.append((letter, wait(result, letter.attempts, _chance(letter))))
+                else:
+                    settled.append(_settled(letter, result))
+            self.post.waves.took(len(going), len(late), self.clock.now() - asked)
+            ready = late + ready
 
     def _parted(self, ready: list[Ready], begun: datetime) -> tuple[list[Ready], list[Letter]]:
         """What is still to leave, and what goes back to the queue: all that has grown old since the claim, and what
@@ -223,11 +220,6 @@ class Delivery:
     def _channels(self) -> list[str]:
         step = self.program.graph.nodes[self.step_id].step
         return sorted(step.channels()) if isinstance(step, Step) else []
-
-    def _hand_over(self, outgoing: Outgoing, marked_at: datetime) -> Result | None:
-        """Send it, or None when its turn came so late that the gate has to be asked again."""
-        now = self.clock.now()
-        return None if now - marked_at > FRESH else self.post.send(outgoing, now)
 
     def _record(self, connection: Connection, settled: Sequence[Settled]) -> None:
         record(connection, self.program, self.step_id, settled, self.clock.now(), self.pass_id)
