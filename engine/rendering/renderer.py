@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from engine.rendering import cell
 from engine.rendering.budget import Budget
-from engine.rendering.filters import mail_locale, plain
+from engine.rendering.shown import mail_locale, plain
 from engine.rendering.sources import Sources
-from engine.rendering.template import OWN, Compiled, compile_template
+from engine.rendering.template import OWN, Compiled
 from engine.rendering.values import BrokenTemplate, Links, Needs, Rendered, RenderError, TemplateProblem, Use
 
 
@@ -47,6 +48,7 @@ class Renderer:
 
     def __init__(self, root: Path, project: HasBrand) -> None:
         brand = project.brand
+        self._root = root
         self._sources = Sources(root, brand.locale)
         self._default = brand.locale
         self._zone = brand.timezone
@@ -153,7 +155,9 @@ class Renderer:
         if found is None:
             with self._lock:
                 try:
-                    found = self._compiled.get(key) or compile_template(self._sources, ref, locale)
+                    found = self._compiled.get(key) or Compiled.of(
+                        cell.read(self._root, self._default, ref, self._sources.path(ref, locale), locale)
+                    )
                 except BrokenTemplate as broken:
                     found = broken
                 self._compiled[key] = found
