@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from engine.rendering import cell
 from engine.rendering.budget import Budget
+from engine.rendering.gaps import gaps, speaks
 from engine.rendering.shown import mail_locale, plain
 from engine.rendering.sources import Sources
 from engine.rendering.template import OWN, Compiled
@@ -82,6 +83,19 @@ class Renderer:
             wanted = self._sources.path(ref, "")
             found.append(TemplateProblem(file, 1, "customers of other locales get nothing", f"write {wanted}"))
         return tuple(dict.fromkeys(found))
+
+    def speaks(self, ref: str, locale: str) -> bool:
+        """Whether a template is written in the language of this locale."""
+        return speaks(self._sources.locales(ref), locale, self._default)
+
+    def gaps(self) -> tuple[TemplateProblem, ...]:
+        """Shared parts and files that nothing uses, and parts that some languages lack. Empty while a template can't
+        be read: what it uses isn't known."""
+        try:
+            every = [self._template(ref, locale) for ref in self.refs() for locale in self.locales(ref)]
+        except BrokenTemplate:
+            return ()
+        return tuple(dict.fromkeys(gaps(self._root, self._sources, self._default, every)))
 
     def needs(self, ref: str) -> Needs:
         """What a template takes in any of its locales. BrokenTemplate when none of them can be read."""

@@ -28,7 +28,7 @@ HTML = Sandbox(autoescape=True)
 TEXT = Sandbox(autoescape=False)
 FRONT = {
     "email": frozenset({"subject", "preheader", "layout"}),
-    "sms": frozenset[str](),
+    "sms": frozenset({"layout"}),
 }
 # What the renderer itself gives to every template; `subject` and `preheader` only to a mail's body.
 OWN: Mapping[str, frozenset[str]] = {
@@ -121,7 +121,7 @@ def read_template(sources: Sources, ref: str, locale: str) -> Read:
     suffix = SUFFIXES[channel]
     text = _Parts()
     if channel == "sms":
-        lines = sources.expand(body, locale, suffix, None)
+        lines = sources.expand(body, locale, suffix, front.get("layout"))
         text.add("text", lines, TEXT)
     else:
         if "subject" not in front or not front["subject"].text:
