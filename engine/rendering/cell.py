@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +75,6 @@ class Cell:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Ask, Answer] | None = None
-        self._of = 0
 
     def ask(self, ask: Ask) -> Answer:
         """The answer of the cell, or in words why it had to be ended."""
@@ -89,16 +88,17 @@ class Cell:
                         return f"reading this takes longer than {WALL_SECONDS} seconds"
                     return line.recv()
                 except (EOFError, OSError):
-                    code = process.wait()
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(WALL_SECONDS)
                     self.end()
+                    code = process.returncode
                     # It went away by itself (idle), or somebody ended it: that is no fault of the template.
-                    if fresh or code not in (0, -signal.SIGKILL, -signal.SIGTERM):
+                    if fresh or code in _FAULTS:
                         return self._last_words(code)
             raise AssertionError("the second time it is a fresh one")
 
     def _running(self, fresh: bool) -> tuple[subprocess.Popen[bytes], Connection[Ask, Answer]]:
-        # A forked child has its parent's line, but not its parent's turn on it.
-        if fresh or self._process is None or self._line is None or self._of != os.getpid():
+        if fresh or self._process is None or self._line is None:
             self._line, theirs = Pipe()
             with theirs:
                 arguments = [str(theirs.fileno()), str(self._seconds), str(self._memory)]
@@ -109,8 +109,8 @@ class Cell:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    start_new_session=True,  # who presses Ctrl-C means the engine, which has messages to finish
                 )
-            self._of = os.getpid()
         return self._process, self._line
 
     def end(self) -> None:
@@ -130,9 +130,13 @@ class Cell:
         return TOO_MUCH if -code == signal.SIGABRT else f"reading this ended the process that reads ({code})"
 
 
+_FAULTS = tuple(-one for one in (signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT))
+"""How a cell ends that a template was too much for."""
 TOO_MUCH = "reading this takes more memory than it may"
 _CELL = Cell()
 atexit.register(_CELL.end)
+# A forked process has its parent's line, but not its parent's turn on it: it starts one of its own.
+os.register_at_fork(after_in_child=_CELL.__init__)  # type: ignore[misc]
 
 
 # The cell's side

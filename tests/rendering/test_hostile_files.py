@@ -118,7 +118,7 @@ def test_memory_has_a_limit(shop: Shop) -> None:
     tight.end()
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_cell_that_somebody_ended_is_started_again(end: signal.Signals, shop: Shop) -> None:
     cell_ = Cell()
     assert told(asked(shop, cell_, TEXT("x"))) == "sound"
@@ -126,6 +126,15 @@ def test_a_cell_that_somebody_ended_is_started_again(end: signal.Signals, shop: 
     cell_._process.send_signal(end)
     cell_._process.wait()
     assert told(asked(shop, cell_, TEXT("x"))) == "sound"
+    cell_.end()
+
+
+def test_ctrl_c_ends_the_engine_and_not_its_cell(shop: Shop) -> None:
+    """A terminal tells all of the foreground's processes; the engine finishes what it has claimed, and needs it."""
+    cell_ = Cell()
+    asked(shop, cell_, TEXT("x"))
+    assert cell_._process is not None
+    assert os.getpgid(cell_._process.pid) != os.getpgid(0)
     cell_.end()
 
 
@@ -151,17 +160,17 @@ def test_many_threads_may_ask_one_cell(shop: Shop) -> None:
     assert [told(one) for one in answers] == ["sound"] * 8
 
 
-def test_a_forked_process_has_a_cell_of_its_own(shop: Shop) -> None:
-    shop.mail(TEXT("x"))
-    cell_ = Cell()
-    ask = Ask(str(shop.root), "en", "email/x", "")
-    cell_.ask(ask)
+def test_a_forked_process_has_a_cell_of_its_own_and_leaves_its_parents_alone(shop: Shop) -> None:
+    renderer = shop.mail(TEXT("x"), **{f"sms/{name}.txt": "hello" for name in "abc"})
+    assert renderer.problems("email/x") == ()
+    cells = cell._CELL._process
     child = os.fork()
     if child == 0:  # pragma: no cover
-        os._exit(0 if told(cell_.ask(ask)) == "sound" else 1)
+        sound = renderer.problems("sms/a") == () and cell._CELL._process is not cells
+        cell._CELL.end()
+        os._exit(0 if sound else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert told(cell_.ask(ask)) == "sound"
-    cell_.end()
+    assert renderer.problems("sms/b") == () and cell._CELL._process is cells
 
 
 def test_how_many_there_were(capsys: pytest.CaptureFixture[str]) -> None:
