@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
 import engine.cli  # noqa: F401  adds the commands
+from docs import filters
 from engine import starter
 from engine.builtins import registry
 from engine.cli.shell import Commands, app
@@ -31,7 +32,7 @@ from engine.language.moments import duration_text
 from engine.settings import Settings
 from triggers.sources.base import SourceOptions
 
-PARTS = ("Steps", "Triggers", "Channels", "Sources", "Functions", "Settings", "Commands")
+PARTS = ("Steps", "Triggers", "Channels", "Sources", "Functions", "Filters", "Settings", "Commands")
 PAGE = Path(__file__).with_name("reference.md")
 TOUR = Path(__file__).with_name("tour.md")
 PICTURE = "<!-- made: karibu graph win-back -->"
@@ -108,6 +109,11 @@ def page() -> str:
         *(_source(name, source) for name, source in known.sources.items()),
         "## Functions",
         _functions(),
+        "## Filters",
+        "In templates, after a `|`. These and no others; the names of Liquid stand beside those of Jinja2, and what a "
+        "filter takes stands in brackets. Numbers, amounts and days are shown in the locale of the mail. Something "
+        "missing stays missing through every filter but `default`.",
+        filters.table(),
         "## Settings",
         "Environment variables, lines of `.env` in the project's directory, or files of these names in the directory "
         "that `KARIBU_SECRETS_DIR` names (mounted secrets). `KARIBU_ROOT` names the project from elsewhere.",

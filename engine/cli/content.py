@@ -29,6 +29,7 @@ from engine.cli.shell import (
 
 if TYPE_CHECKING:
     from engine.language.errors import Problem
+    from engine.rendering.renderer import HasBrand
 
 _IGNORED = "# What Karibu keeps here: data, messages, secrets.\n.karibu/\n.env\n"
 
@@ -74,17 +75,26 @@ def _is_journey(file: str) -> bool:
 def check(ctx: typer.Context, root: Root = None, as_json: Json = False) -> None:
     """Tell everything that is wrong with the project's files.
 
-    Each problem comes with its file, line and column, and what to do. A day that has gone by is told too, and is no
-    problem. Only files are read, and nothing is sent."""
+    Each problem comes with its file, line and column, and what to do. A day that has gone by is told too, or a
+    language that some messages lack, and is no problem. Only files are read, and nothing is sent."""
     where = project_root(root)
     from engine.builtins import registry
-    from engine.language.check import check_directory
+    from engine.language.check import check_directory, notices
     from engine.language.check_dates import gone_by
     from engine.language.content import PROJECT
     from engine.rendering.renderer import Renderer
 
-    content, problems = check_directory(where, registry(), Renderer)
-    noticed = () if PROJECT in content.broken else gone_by(content, clock_of(ctx).now())
+    made: list[Renderer] = []
+
+    def renderer(root: Path, project: HasBrand) -> Renderer:
+        made.append(Renderer(root, project))
+        return made[-1]
+
+    content, problems = check_directory(where, registry(), renderer)
+    noticed: list[Problem] = []
+    if PROJECT not in content.broken:
+        noticed += gone_by(content, clock_of(ctx).now())
+        noticed += notices(content, made[0])
     if as_json:
         told = [as_data(one) for one in problems]
         say_json({"ok": not problems, "problems": told, "notices": [as_data(one) for one in noticed]})
@@ -104,7 +114,7 @@ def check(ctx: typer.Context, root: Root = None, as_json: Json = False) -> None:
             counted(len(content.journeys), "journey"),
             counted(len(content.segments), "segment"),
             counted(scenarios, "scenario"),
-            counted(len(set(Renderer(where, content.project).refs())), "template"),
+            counted(len(set(made[0].refs())), "template"),
         ]
         say(f"Nothing is wrong: {', '.join(said)}.", "green")
     if problems:

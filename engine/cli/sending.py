@@ -26,6 +26,9 @@ from engine.cli.shell import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from engine.app import App
+    from engine.runtime.words import Words
+
 Journey = Annotated[str | None, typer.Argument(metavar="JOURNEY", help="Only this one. [default: all]")]
 
 
@@ -89,6 +92,7 @@ def _chosen(connection: Connection, journey: str | None) -> str:
 def messages(
     ctx: typer.Context,
     in_doubt: Annotated[bool, typer.Option("--in-doubt", help="Those of which nobody knows if they went.")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="Those of karibu send-test instead.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N.")] = 50,
     root: Root = None,
     as_json: Json = False,
@@ -102,6 +106,9 @@ def messages(
         from engine.runtime import outbox
 
         words = _words(readable(app))
+        if tests:
+            _tests(app, words, limit, as_json)
+            return
         with app.database.read() as connection:
             found = outbox.latest(connection, limit, in_doubt=in_doubt)
             count = outbox.doubtful(connection)
@@ -131,6 +138,21 @@ def messages(
         say("karibu resolve MESSAGE sent|not-sent|again --why TEXT")
     if again := sum(one.repeats for one in found):
         say(f"{again:,} of these, transactional, will be sent once more if the provider stays silent.")
+
+
+def _tests(app: App, words: Words, limit: int, as_json: bool) -> None:
+    from engine.runtime import trial
+
+    with app.database.read() as connection:
+        found = trial.latest(connection, limit)
+    if as_json:
+        say_json({"tests": [asdict(one) for one in found]})
+    elif not found:
+        say("There are no test messages: karibu send-test sends one.")
+    else:
+        head = ("message", "template", "sent to", "state", "at", "why")
+        rows = [(one.ref, one.template, one.to, one.state, words.time(one.at), one.reason or "") for one in found]
+        say(columns([head, *rows]))
 
 
 @command(RUN, 'karibu resolve 4711-2 sent --why "their log has it"')

@@ -61,6 +61,11 @@ def check_directory(
     return content, list(in_order([*problems, *more]))
 
 
+def notices(content: Content, renderer: Renderer) -> list[Problem]:
+    """What is no problem and worth a look, by file and line."""
+    return list(in_order(check_templates.notices(content, renderer)))
+
+
 def _echoes(problem: Problem, read: Problem) -> bool:
     """Whether a problem of meaning only comes of one of reading: it lies there, or where an option of it was left
     out.

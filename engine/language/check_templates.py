@@ -73,6 +73,9 @@ class Renderer(Protocol):
 
     def refs(self) -> Iterator[str]: ...
     def exists(self, ref: str) -> bool: ...
+    def locales(self, ref: str) -> Sequence[str]: ...
+    def speaks(self, ref: str, locale: str) -> bool: ...
+    def gaps(self) -> Sequence[TemplateProblem]: ...
     def problems(self, ref: str) -> Sequence[TemplateProblem]: ...
     def needs(self, ref: str) -> Needs: ...
 
@@ -146,6 +149,31 @@ def _pages(content: Content, sent: _Sent, needs: Needs) -> Iterator[Problem]:
     if confirms and (topic is None or not topic.double_opt_in):
         message = f'a yes to "{name}" needs no confirmation'
         yield document.problem((*sent.node.path, "confirms"), message, "write double_opt_in: true at this topic")
+
+
+def notices(content: Content, renderer: Renderer) -> Iterator[Problem]:
+    """What is no fault, and may still not be meant: a journey that speaks a language in some of its messages only, and
+    what the renderer finds nobody to use, or lacking in one language."""
+    lines = _Lines(content)
+    for gap in renderer.gaps():
+        yield lines.problem(gap.file, gap.line, gap.message, gap.hint or None)
+    sent = [one for one in _sent(content) if renderer.exists(one.ref)]
+    for journey in dict.fromkeys(one.journey for one in sent):
+        yield from _languages(content, renderer, [one for one in sent if one.journey == journey])
+
+
+def _languages(content: Content, renderer: Renderer, theirs: list[_Sent]) -> Iterator[Problem]:
+    """The messages of a journey that lack a language which at least half of them have: so many mean it."""
+    refs = dict.fromkeys(one.ref for one in theirs)
+    spoken = sorted({locale for ref in refs for locale in renderer.locales(ref) if locale})
+    meant = [locale for locale in spoken if 2 * sum(renderer.speaks(ref, locale) for ref in refs) >= len(refs)]
+    document = content.documents[journey_file(theirs[0].journey)]
+    for one in theirs:
+        if lacking := [locale for locale in meant if not renderer.speaks(one.ref, locale)]:
+            beside = next(ref for ref in refs if renderer.speaks(ref, lacking[0]))
+            stem, _, ending = _file_of(one.ref).rpartition(".")
+            message = f"{one.ref} isn't there in {', '.join(lacking)}, as {beside} is"
+            yield document.problem(one.path, message, f"write {stem}.{lacking[0]}.{ending}")
 
 
 def _brand(content: Content, marketing: list[_Sent]) -> Iterator[Problem]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from jinja2 import nodes
 
-from engine.rendering.filters import FILTERS
+from engine.rendering.filters import FILTERS, hint_for
 from engine.rendering.sandbox import ALLOWED, LOOP
 
 _WORDS: dict[type[nodes.Node], str] = {
@@ -24,6 +23,8 @@ _INSTEAD: dict[type[nodes.Node], str] = {
     nodes.Block: "name the layout in the front matter: layout: NAME",
 }
 # Expressions of an `if` under which a part may stand and still count as shown to everybody it concerns.
+_NOTHING = frozenset({"nil", "null", "blank", "empty", "undefined"})
+_SAME_ITEMS = frozenset({"where", "sort", "reverse", "uniq", "slice", "default"})
 _FREE_TESTS = frozenset({"links.unsubscribe"})
 
 
@@ -95,10 +96,7 @@ class _Reader:
             self._refuse(node, "a loop has one name: {% for item in entry.items %}", "")
         else:
             self._own(node.target.name, node.lineno)
-            over = _path(node.iter)
-            root, _, rest = (over or "").partition(".")
-            if over and root in scope:
-                over = f"{scope[root]}.{rest}".rstrip(".") if scope[root] else None
+            over = _listed(node.iter, scope)
             inner[node.target.name] = f"{over}[]" if over else None
         if node.recursive:
             self._refuse(node, "a loop can't call itself", "")
@@ -112,21 +110,40 @@ class _Reader:
         if type(node) not in ALLOWED:
             self._unknown(node)
         elif isinstance(node, nodes.Name):
-            if node.name not in scope:
+            if node.name in _NOTHING and node.name not in scope:
+                self._refuse(node, f'there is no "{node.name}"', 'write `is set` or `is not set`, or == ""')
+            elif node.name not in scope:
                 self._use(node.name, node.lineno)
         elif isinstance(node, (nodes.Getattr, nodes.Getitem)):
             self._part(node, scope)
         elif isinstance(node, nodes.Call):
             self._call(node, scope)
         else:
-            if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-                near = get_close_matches(node.name, FILTERS, 1)
-                hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(sorted(FILTERS))}"
-                self._refuse(node, f'unknown filter "{node.name}"', hint)
+            if isinstance(node, nodes.Filter):
+                self._filter(node, scope)
             if isinstance(node, nodes.Test) and node.name not in ("set", "in"):
                 self._refuse(node, f'unknown test "is {node.name}"', "known: is set, is not set")
             for child in node.iter_child_nodes():
                 self.expression(child, scope)
+
+    def _filter(self, node: nodes.Filter, scope: dict[str, str | None]) -> None:
+        known = FILTERS.get(node.name)
+        if known is None:
+            self._refuse(node, f'unknown filter "{node.name}"', hint_for(node.name))
+            return
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            self._refuse(node, "* is not available in templates", "")
+            return
+        try:
+            known.takes.bind(*node.args, **{str(given.key): given.value for given in node.kwargs})
+        except TypeError:
+            self._refuse(node, f'"{node.name}" is given too much, or too little', f"write {known.usage}")
+            return
+        given = [*node.args, *(one.value for one in node.kwargs if one.key == "attribute")]
+        if "attribute" in known.takes.parameters and given and isinstance(given[0], nodes.Const):
+            over = _listed(node.node, scope)
+            if over and isinstance(given[0].value, str):
+                self.found.fields.append((f"{over}[].{given[0].value}", node.lineno))
 
     def _part(self, node: nodes.Getattr | nodes.Getitem, scope: dict[str, str | None]) -> None:
         path = _path(node)
@@ -174,6 +191,17 @@ class _Reader:
 
     def _refuse(self, node: nodes.Node, message: str, hint: str) -> None:
         self.found.problems.append((node.lineno or self._line, message, hint))
+
+
+def _listed(node: nodes.Node | None, scope: dict[str, str | None]) -> str | None:
+    """The path of a list, also of one that filters have picked from or put in order; None for anything else."""
+    while isinstance(node, nodes.Filter) and node.name in _SAME_ITEMS:
+        node = node.node
+    over = _path(node) if node is not None else None
+    root, _, rest = (over or "").partition(".")
+    if over and root in scope:
+        return f"{scope[root]}.{rest}".rstrip(".") if scope[root] else None
+    return over
 
 
 def _path(node: nodes.Node) -> str | None:
@@ -270,13 +298,27 @@ def _new(node: nodes.Node) -> nodes.Node:
     _replace(node)
     if isinstance(node, nodes.For):
         size = sum(len(data.data) for data in _data(node.body))
-        node.iter = nodes.Filter(
-            node.iter, "_loop", [nodes.Const(size, lineno=node.lineno)], [], None, None, lineno=node.lineno
-        )
+        parts = sum(1 for one in [*node.body, *([node.test] if node.test else [])] for _ in one.find_all(nodes.Node))
+        counts = [nodes.Const(count, lineno=node.lineno) for count in (size, parts)]
+        node.iter = nodes.Filter(node.iter, "_loop", counts, [], None, None, lineno=node.lineno)
+    if isinstance(node, nodes.Compare):
+        return _compared(node)
     if isinstance(node, nodes.Concat):
-        parts = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(parts, "_concat", [], [], None, None, lineno=node.lineno)
+        shown = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(shown, "_concat", [], [], None, None, lineno=node.lineno)
     return node
+
+
+def _compared(node: nodes.Compare) -> nodes.Node:
+    """`a < b < c` as comparisons that pay for themselves, one after the other."""
+    left, found = node.expr, None
+    for part in node.ops:
+        given = [nodes.Const(part.op, lineno=node.lineno), part.expr]
+        one: nodes.Expr = nodes.Filter(left, "_compare", given, [], None, None, lineno=node.lineno)
+        found = one if found is None else nodes.And(found, one, lineno=node.lineno)
+        left = part.expr
+    assert found is not None
+    return found
 
 
 def _data(body: list[nodes.Node]) -> Iterator[nodes.TemplateData]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from engine.rendering import cell
 from engine.rendering.budget import Budget
-from engine.rendering.filters import mail_locale, plain
+from engine.rendering.gaps import gaps, speaks
+from engine.rendering.shown import mail_locale, plain
 from engine.rendering.sources import Sources
-from engine.rendering.template import OWN, Compiled, compile_template
+from engine.rendering.template import OWN, Compiled
 from engine.rendering.values import BrokenTemplate, Links, Needs, Rendered, RenderError, TemplateProblem, Use
 
 
@@ -47,6 +49,7 @@ class Renderer:
 
     def __init__(self, root: Path, project: HasBrand) -> None:
         brand = project.brand
+        self._root = root
         self._sources = Sources(root, brand.locale)
         self._default = brand.locale
         self._zone = brand.timezone
@@ -80,6 +83,19 @@ class Renderer:
             wanted = self._sources.path(ref, "")
             found.append(TemplateProblem(file, 1, "customers of other locales get nothing", f"write {wanted}"))
         return tuple(dict.fromkeys(found))
+
+    def speaks(self, ref: str, locale: str) -> bool:
+        """Whether a template is written in the language of this locale."""
+        return speaks(self._sources.locales(ref), locale, self._default)
+
+    def gaps(self) -> tuple[TemplateProblem, ...]:
+        """Shared parts and files that nothing uses, and parts that some languages lack. Empty while a template can't
+        be read: what it uses isn't known."""
+        try:
+            every = [self._template(ref, locale) for ref in self.refs() for locale in self.locales(ref)]
+        except BrokenTemplate:
+            return ()
+        return tuple(dict.fromkeys(gaps(self._root, self._sources, self._default, every)))
 
     def needs(self, ref: str) -> Needs:
         """What a template takes in any of its locales. BrokenTemplate when none of them can be read."""
@@ -155,7 +171,9 @@ class Renderer:
         if found is None:
             with self._lock:
                 try:
-                    found = self._compiled.get(key) or compile_template(self._sources, ref, locale)
+                    found = self._compiled.get(key) or Compiled.of(
+                        cell.read(self._root, self._default, ref, self._sources.path(ref, locale), locale)
+                    )
                 except BrokenTemplate as broken:
                     found = broken
                 self._compiled[key] = found

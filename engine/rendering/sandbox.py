@@ -7,9 +7,9 @@ only; a loop is counted before its first turn.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
@@ -21,8 +21,10 @@ from jinja2.utils import missing
 from markupsafe import Markup
 
 from engine.language.types import Money
+from engine.rendering.arithmetic import LONGEST, arithmetic
 from engine.rendering.budget import TooBig
-from engine.rendering.filters import FILTERS, plain
+from engine.rendering.filters import FILTERS
+from engine.rendering.shown import plain
 from engine.rendering.values import Amount
 
 UNITS: Mapping[str, timedelta] = {
@@ -40,9 +42,6 @@ ALLOWED: frozenset[type[nodes.Node]] = frozenset(
         nodes.Tuple, nodes.Concat, nodes.Call, nodes.Keyword,
     }
 )  # fmt: skip
-_LARGEST = 10**18
-_LONGEST = 65_536
-_NUMBERS = (int, float, Decimal)
 
 
 class Missing(StrictUndefined):
@@ -105,12 +104,12 @@ def duration(text: str) -> timedelta:
 
 
 @pass_context
-def _loop(context: Context, value: Any, body: int) -> Any:
+def _loop(context: Context, value: Any, body: int, parts: int) -> Any:
     if isinstance(value, Undefined):
         return ()
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"a {type(value).__name__} can't be looped over")
-    context["_budget"].loop(len(value), body)
+    context["_budget"].loop(len(value), body, parts)
     return value
 
 
@@ -120,9 +119,19 @@ def _concat(context: Context, parts: list[Any]) -> Any:
         if isinstance(part, Undefined):
             return part
     text = "".join(plain(context, part) for part in parts)
-    if len(text) > _LONGEST:
+    context["_budget"].work(len(text))
+    if len(text) > LONGEST:
         raise TooBig("a text")
     return text
+
+
+@pass_context
+def _compare(context: Context, left: Any, operator_: str, right: Any) -> bool:
+    """A comparison, paid for: of long texts and lists it takes its time."""
+    budget = context["_budget"]
+    budget.read(left)
+    budget.read(right)
+    return bool(_COMPARISONS[operator_](left, right))
 
 
 @pass_context
@@ -160,7 +169,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.globals = {}
-        self.filters = {**FILTERS, "_loop": _loop, "_concat": _concat, "_duration": duration}
+        self.filters = {name: one.run for name, one in FILTERS.items()}
+        self.filters |= {"_compare": _compare, "_loop": _loop, "_concat": _concat, "_duration": duration}
         self.tests = {"set": _is_set, "in": _is_in}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -191,7 +201,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for side in (left, right):
             if isinstance(side, Undefined):
                 return side
-        result = _arithmetic(operator, left, right)
+        context["_budget"].read(left)
+        result = arithmetic(operator, left, right)
         return Missing(obj=None, name="the result of a calculation") if result is None else result
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
@@ -208,30 +219,7 @@ def _is_in(value: Any, container: Any) -> bool:
     return isinstance(container, (list, tuple, str)) and value in container
 
 
-def _arithmetic(operator: str, left: Any, right: Any) -> Any:
-    """Numbers, money, durations and dates; None (missing) for an overflow or a division by zero. TypeError for the
-    rest."""
-    if isinstance(left, str) and isinstance(right, str) and operator == "+":
-        if len(left) + len(right) > _LONGEST:
-            raise TooBig("a text")
-        return left + right
-    kinds = (*_NUMBERS, Amount, timedelta, date, datetime)
-    if not isinstance(left, kinds) or not isinstance(right, kinds) or isinstance(left, bool) or isinstance(right, bool):
-        raise TypeError(f"{operator} between a {type(left).__name__} and a {type(right).__name__}")
-    if isinstance(left, Decimal) and isinstance(right, float):
-        right = Decimal(str(right))
-    if isinstance(right, Decimal) and isinstance(left, float):
-        left = Decimal(str(left))
-    try:
-        result = _OPERATIONS[operator](left, right)
-        return None if isinstance(result, _NUMBERS) and not -_LARGEST < result < _LARGEST else result
-    except (ZeroDivisionError, OverflowError, ArithmeticError):
-        return None
-
-
-_OPERATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-}
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lteq": operator.le, "gt": operator.gt,
+    "gteq": operator.ge, "in": lambda a, b: a in b, "notin": lambda a, b: a not in b,
+}  # fmt: skip

@@ -1,7 +1,12 @@
-"""One template in one locale, compiled: for each of its parts a function from values to text."""
+"""One template in one locale: read into code (in the cell), and filled in for a customer (here).
+
+read_template(sources, ref, locale) → Read        a process of its own, see engine.rendering.cell
+Compiled.of(read).render(values)    → Rendered    in this one, under a Budget
+"""
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +17,7 @@ from jinja2.exceptions import TemplateError
 
 from engine.rendering.analysis import Findings, analyse, prepared
 from engine.rendering.budget import TooBig
+from engine.rendering.liquid import in_words
 from engine.rendering.sandbox import Sandbox
 from engine.rendering.shared import fixed
 from engine.rendering.skeleton import lay_out
@@ -23,7 +29,7 @@ HTML = Sandbox(autoescape=True)
 TEXT = Sandbox(autoescape=False)
 FRONT = {
     "email": frozenset({"subject", "preheader", "layout"}),
-    "sms": frozenset[str](),
+    "sms": frozenset({"layout"}),
 }
 # What the renderer itself gives to every template; `subject` and `preheader` only to a mail's body.
 OWN: Mapping[str, frozenset[str]] = {
@@ -40,9 +46,21 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """A template that was read: the marshalled code of its parts (subject, preheader, html, text, title, body, url),
+    and what each reads. Plain data, so that it can come from another process of the same Python."""
+
+    ref: str
+    locale: str
+    codes: Mapping[str, bytes]
+    takes: tuple[tuple[Lines, Findings], ...]
+    shown: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """A template ready to render. `takes` says what each part reads; `parts` are subject, preheader, html, text,
-    title, body, url. `fixed`: the identities of the template's own words."""
+    """A template ready to render. `takes` says what each part reads; `shown`, what it shows to everybody; `fixed` are
+    the identities of its own words."""
 
     ref: str
     locale: str
@@ -50,6 +68,16 @@ class Compiled:
     takes: tuple[tuple[Lines, Findings], ...]
     shown: frozenset[str] = field(default_factory=frozenset)
     fixed: frozenset[int] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, read: Read) -> Compiled:
+        """The template of what was read."""
+        parts = {}
+        for name, code in read.codes.items():
+            sandbox = HTML if name == "html" else TEXT
+            parts[name] = sandbox.template_class.from_code(sandbox, marshal.loads(code), {})
+        own = fixed(part.root_render_func.__code__ for part in parts.values())
+        return cls(read.ref, read.locale, parts, read.takes, read.shown, own)
 
     def render(self, values: dict[str, Any]) -> Rendered:
         """The message for one customer. RenderError: why they can't get it."""
@@ -102,8 +130,10 @@ def _without_values(error: Exception) -> str:
     return str(error) if isinstance(error, TypeError) else type(error).__name__
 
 
-def compile_template(sources: Sources, ref: str, locale: str) -> Compiled:
-    """Read and compile one file of a template. BrokenTemplate tells everything wrong with it."""
+def read_template(sources: Sources, ref: str, locale: str) -> Read:
+    """Read and compile one file of a template. BrokenTemplate tells everything wrong with it.
+
+    What reads MJML and CSS is native code and may end the process on a hostile file: only the cell calls this."""
     channel = ref.partition("/")[0]
     file = sources.path(ref, locale)
     if channel == "push":
@@ -112,7 +142,7 @@ def compile_template(sources: Sources, ref: str, locale: str) -> Compiled:
     suffix = SUFFIXES[channel]
     text = _Parts()
     if channel == "sms":
-        lines = sources.expand(body, locale, suffix, None)
+        lines = sources.expand(body, locale, suffix, front.get("layout"))
         text.add("text", lines, TEXT)
     else:
         if "subject" not in front or not front["subject"].text:
@@ -126,7 +156,7 @@ def compile_template(sources: Sources, ref: str, locale: str) -> Compiled:
     return text.done(ref, locale)
 
 
-def _push(sources: Sources, ref: str, locale: str, file: str) -> Compiled:
+def _push(sources: Sources, ref: str, locale: str, file: str) -> Read:
     from engine.rendering.push import read_push
 
     parts = _Parts()
@@ -139,7 +169,7 @@ class _Parts:
     """Collects the parts of a template and every problem in them, and gives up only at the end."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, Template] = {}
+        self._codes: dict[str, bytes] = {}
         self._takes: list[tuple[Lines, Findings]] = []
         self._problems: list[TemplateProblem] = []
 
@@ -164,7 +194,7 @@ class _Parts:
 
     def _compile(self, name: str, lines: Lines, source: str, sandbox: Sandbox) -> None:
         try:
-            self._parts[name] = _compile(sandbox, source)
+            self._codes[name] = _compile(sandbox, source)
         except (RecursionError, MemoryError, SyntaxError):
             self._problems.append(lines.problem(1, _DEEP))
 
@@ -176,7 +206,7 @@ class _Parts:
             self._problems += broken.problems
             return False
         except TemplateSyntaxError as error:
-            self._problems.append(lines.problem(error.lineno, _words(error)))
+            self._problems.append(lines.problem(error.lineno, *in_words(error)))
             return False
         except RecursionError:
             self._problems.append(lines.problem(1, _DEEP))
@@ -190,19 +220,13 @@ class _Parts:
         self._takes.append((lines, findings))
         return not findings.problems
 
-    def done(self, ref: str, locale: str) -> Compiled:
+    def done(self, ref: str, locale: str) -> Read:
         if self._problems:
             raise BrokenTemplate(*dict.fromkeys(self._problems))
         shown = frozenset(name for _, findings in self._takes for name in findings.always)
-        own = fixed(part.root_render_func.__code__ for part in self._parts.values())
-        return Compiled(ref, locale, self._parts, tuple(self._takes), shown, own)
+        return Read(ref, locale, self._codes, tuple(self._takes), shown)
 
 
-def _compile(sandbox: Sandbox, source: str) -> Template:
+def _compile(sandbox: Sandbox, source: str) -> bytes:
     tree: nodes.Template = prepared(sandbox.parse(tidied(source) if sandbox is TEXT else source))
-    code = sandbox.compile(tree)
-    return sandbox.template_class.from_code(sandbox, code, {})
-
-
-def _words(error: TemplateSyntaxError) -> str:
-    return (error.message or "this can't be read").rstrip(".")
+    return marshal.dumps(sandbox.compile(tree))

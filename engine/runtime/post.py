@@ -20,7 +20,7 @@ from engine.rendering.shared import shared
 from engine.rendering.values import Links, RenderError
 from engine.runtime import letters
 from engine.runtime.breakers import Breakers
-from engine.runtime.clock import Clock
+from engine.runtime.clock import Clock, VirtualClock
 from engine.runtime.letters import Letter
 from engine.runtime.waves import FRESH, Waves
 
@@ -112,6 +112,11 @@ class Post:
     def doubted(self, channel: str) -> bool:
         """Whether one message of this channel is to go first, to see whether the provider takes it."""
         return self.breakers.doubted(TEAMS_CHANNEL if channel == TEAM else channel)
+
+    def send(self, outgoing: Outgoing, now: datetime) -> Result:
+        """Hand one message over that nobody asked the gate about. Never raises."""
+        (result,) = self.send_all([outgoing], VirtualClock(now), now)
+        return Refused("provider_away") if result is None else result
 
     def send_all(self, wave: Sequence[Outgoing], clock: Clock, asked: datetime) -> list[Result | None]:
         """Hand messages over, about which the gate was asked at that time; what became of each, in their order. None

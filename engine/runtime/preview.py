@@ -46,12 +46,14 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Preview:
-    """What was rendered, for which journey and step (None: no journey sends it), and what of it was made up."""
+    """What was rendered, for which journey and step (None: no journey sends it), and what of it was made up.
+    `unsubscribe` is the link in it, which ends nobody's consent."""
 
     rendered: Rendered
     journey: str | None
     step: str | None
     made: tuple[str, ...]
+    unsubscribe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,24 @@ class Place:
     step: Send
 
 
+def place_of(content: Content, journey: str, step: str) -> Place | None:
+    """A step that sends; None when the journey has none of this name that does."""
+    program = program_of(content, journey)
+    node = program.graph.nodes.get(step)
+    return Place(program, step, node.step) if node is not None and isinstance(node.step, Send) else None
+
+
+def program_of(content: Content, name: str) -> Program:
+    """A journey as its file says it now, published or not."""
+    journey = content.journeys[name]
+    return Program(0, 0, "live", journey, Graph.of(journey), content.project, content.vocabulary)
+
+
 def places(content: Content, ref: str) -> list[Place]:
     """The steps that send this template, by journey and in the order of its document."""
     found = []
-    for _, journey in sorted(content.journeys.items()):
-        program = Program(0, 0, "live", journey, Graph.of(journey), content.project, content.vocabulary)
+    for name in sorted(content.journeys):
+        program = program_of(content, name)
         for node in program.graph.nodes.values():
             if isinstance(node.step, Send) and ref in node.step.templates().values():
                 found.append(Place(program, node.id, node.step))
@@ -126,7 +141,11 @@ def preview(
     used = {use.split(".")[0] for use in needs.names}
     told = [what for what in made if what.split(" ")[0] in {"customer", *used} or what.endswith(")")]
     return Preview(
-        rendered, place.program.name if place else None, place.id if place else None, tuple(dict.fromkeys(told))
+        rendered,
+        place.program.name if place else None,
+        place.id if place else None,
+        tuple(dict.fromkeys(told)),
+        links.unsubscribe,
     )
 
 

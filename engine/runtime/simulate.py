@@ -30,6 +30,7 @@ from typing import Any
 
 from sqlalchemy import exists, select
 
+from engine.channels.base import Outgoing
 from engine.cohort.arms import bucket_of
 from engine.language.content import WORKFLOWS, Content
 from engine.language.registry import Registry
@@ -109,6 +110,14 @@ def play(
         for name in chosen:
             for number, scenario in enumerate(content.scenarios[name]):
                 yield _played(house, name, number, scenario, ground)
+
+
+def sent_in(content: Content, registry: Registry, journey: str, scenario: Scenario) -> list[Outgoing]:
+    """All that is sent in a scenario, as the channel gets it, in order. Raises EngineFailed."""
+    with _there(None) as ground:
+        stage = Stage(House.of(content, registry), journey, scenario, ground)
+        _play(stage, [])
+        return list(stage.channel.kept.values())
 
 
 def side_by_side(outcome: Outcome) -> str:

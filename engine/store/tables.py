@@ -610,6 +610,22 @@ class PointsEntry(SQLModel, table=True):
     )
 
 
+class Trial(SQLModel, table=True):
+    """A test message that somebody of the shop sent to an address of theirs: no customer's, counted nowhere. `sent_to`
+    is the address with most of it left out; `state`: dispatching, accepted, refused, in_doubt."""
+
+    id: int | None = _id()
+    at: datetime = _at()
+    template: str = _text()
+    journey: str | None = _text(null=True)
+    step: str | None = _text(null=True)
+    channel: str = _text()
+    sent_to: str = _text()
+    state: str = _text()
+    reason: str | None = _text(null=True)
+    provider_id: str | None = _text(null=True)
+
+
 class Parked(SQLModel, table=True):
     """An event one journey could not be matched with (its fault, not the event's). Kept for another try. `attempts`:
     how often it was tried; `at`: the last time."""
@@ -714,6 +730,7 @@ message_event = _table(MessageEvent)
 coupon = _table(Coupon)
 points_lot = _table(PointsLot)
 points_entry = _table(PointsEntry)
+trial = _table(Trial)
 parked = _table(Parked)
 kept_hook = _table(KeptHook)
 zone_period = _table(ZonePeriod)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.language.check import check_directory
+from engine import starter
+from engine.language.check import check_directory, notices
 from engine.rendering.renderer import Renderer
 from tests.language.support import HEAD, PROJECT, project, registry
 
@@ -107,3 +108,31 @@ def test_a_fault_in_a_template_is_told_at_its_line(tmp_path: Path) -> None:
     found = told(tmp_path, "  - send: email/hello\n", {"email/hello.mjml": mail})
     assert len(found) == 1
     assert found[0].startswith("templates/email/hello.mjml:6:")
+
+
+def noticed(root: Path, steps: str, templates: dict[str, str]) -> list[str]:
+    assert told(root, steps, templates) == []
+    content, _ = check_directory(root, registry(), Renderer)
+    return [notice.headline for notice in notices(content, Renderer(root, content.project))]
+
+
+def test_a_message_that_lacks_a_language_of_its_journey_is_noticed(tmp_path: Path) -> None:
+    """Three of four speak Swahili: so does the journey. One speaks Armenian: that may be another journey's."""
+    steps = "".join(f"  - send: email/{name}\n    id: {name}\n" for name in "abcd")
+    files = {f"email/{name}.mjml": MAIL for name in "abcd"} | {"email/a.hy.mjml": MAIL, "email/b.sw-KE.mjml": MAIL}
+    files |= {"email/a.sw.mjml": MAIL, "email/d.sw.mjml": MAIL}
+    assert noticed(tmp_path, steps, files) == [
+        "workflows/j.yaml:9:11 steps[2].send: email/c isn't there in sw, sw-KE, as email/a is (write templates/email/c.sw.mjml)"
+    ]
+
+
+def test_what_the_renderer_finds_is_noticed_at_its_file(tmp_path: Path) -> None:
+    files = {"email/hello.mjml": MAIL, "blocks/old.mjml": "<mj-text>x</mj-text>"}
+    assert noticed(tmp_path, "  - send: email/hello\n", files) == [
+        "templates/blocks/old.mjml:1:1: no template uses this (put it in, or remove it)"
+    ]
+
+
+def test_the_starter_lacks_nothing() -> None:
+    content, problems = check_directory(starter.root(), registry(), Renderer)
+    assert problems == [] and notices(content, Renderer(starter.root(), content.project)) == []

@@ -1,9 +1,11 @@
-"""Templates that try to get out, or to take the machine's time or memory. None may do either."""
+"""Templates that try to get out, or to take the machine's time or memory, when they are filled in. None may do
+either. Those that try when they are read are in test_hostile_files.py."""
 
 from __future__ import annotations
 
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,6 +61,35 @@ GREEDY = [
     "{% if 1 %}" * 300 + "{% endif %}" * 300, "{{ " + "1 + " * 20_000 + "1 }}", "{{ c" + "['a']" * 20_000 + " }}",
     "{% for a in [" + "1," * 20_000 + "] %}{% for b in [" + "1," * 20_000 + "] %}{% endfor %}{% endfor %}",
     "{{ c.many | map(attribute='x') | map(attribute='y') | join }}" * 50,
+    # Loops that write nothing, and work.
+    "{% for a in c.hundred %}{% for b in c.hundred %}{% if (c.long" + " | upper | lower" * 80 + ") == 'x' %}{% endif %}{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}{% if c.long | title | urlencode | urlencode | size %}{% endif %}{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if c.long == c.twin %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if c.many == c.twins %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if 'b' in c.long or c.list in c.many %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if c.n | money %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if loop.index | plus(a) | times(1.0001) | number(9) %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% if now | date('%A %B') | upper %}{% endif %}" * 900 + "{% endfor %}{% endfor %}",
+    "{% for a in c.hundred %}{% for b in c.hundred %}" + "{% set d = [a, b, [a, b, [a, b]]] %}" * 900 + "{% endfor %}{% endfor %}",
+    "{{ " + " == ".join(["c.many"] * 250) + " }}",
+    "{% if " + " and ".join(["c.many == c.twins"] * 100) + " %}x{% endif %}" ,
+    *(f"{{% set a = c.long %}}{step * 400}{{{{ a | size }}}}" for step in (
+        "{% set a = a | append(a) %}", "{% set a = a | prepend(a) %}", "{% set a = a | replace('a', 'aa') %}",
+        "{% set a = a | urlencode %}", "{% set a = [a, a] | join(a) %}", "{% set a = a | title | capitalize | trim %}",
+    )),
+    *(f"{{% set b = c.many {step} %}}" * 400 for step in (
+        "| sort", "| sort('x')", "| uniq", "| reverse | reverse | reverse", "| where('x')", "| sum('x')", "| slice(0, 999999999)",
+    )),
+    "".join(f"{{% set v{n} = c.commas | split(',') %}}" for n in range(1000)),
+    "".join(f"{{% set v{n} = c.long ~ {n} %}}" for n in range(1000)),
+    "{{ c.long | split('a') | size }}", "{{ c.long | split('') | join(c.long) }}", "{{ 'a' | slice(-999999999, 999999999) }}",
+    "{{ c.n | pluralize('a', 'b', few=c.long, many=c.long, nine=c.long) }}", "{{ c.n | pluralize(c.list, c.list) }}",
+    "{{ c.n | modulo(0) }}", "{{ c.n | divided_by(0) }}", "{{ 1e308 | times(1e308) | floor }}", "{{ (1e300 * 1e300) | ceil }}",
+    "{{ now | date('%" + "%A" * 9999 + "') }}", "{{ now | date('%Q') }}", "{{ now | date('%') }}", "{{ now | date(c.long) }}",
+    "{{ c.long | truncatewords(-1) }}", "{{ c.long | truncatewords(999999999, c.long) }}", "{{ c.long | newline_to_br | newline_to_br }}",
+    "{{ c.list | sort('name') | where('n', c.list) }}", "{{ c.list | uniq }}", "{{ c.list | sum('name') }}", "{{ c | sort }}",
+    "{{ c.long | upper(*c.list) }}", "{{ c.long | replace(**c) }}", "{{ c.name | default(c.__class__) }}", "{{ c.list | where('__class__') }}",
+    "{{ c.list | map('__class__') | join }}", "{{ c.list | sort('__class__.__mro__') | first }}", "{{ c.list | sum('__init__') }}",
 ]  # fmt: skip
 HOSTILE = [
     *(f"{{{{ {value}{walk} }}}}" for value in VALUES for walk in WALKS),
@@ -81,8 +112,10 @@ def test_a_hostile_template_gets_nowhere(source: str, shop: Shop) -> None:
     values: dict[str, Any] = {
         "c": {
             "name": "Amina", "n": 7, "long": "a" * 20_000, "list": [{"name": "x", "n": 1}] * 3,
-            "many": [{"x": {"y": "z"}}] * 1000,
-        }
+            "many": [{"x": {"y": "z"}}] * 1000, "twins": [{"x": {"y": "z"}} for _ in range(1000)],
+            "twin": "".join(["a"] * 20_000), "hundred": [1] * 100, "commas": "," * 900,
+        },
+        "now": datetime(2026, 3, 1, tzinfo=UTC),
     }  # fmt: skip
     renderer = shop.write({"sms/x.txt": source})
     tracemalloc.start()
