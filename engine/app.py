@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.builtins import registry
-from engine.channels.base import Channel, Sender, Surroundings
+from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings
+from engine.channels.call import HttpCaller
+from engine.guarded.client import Guarded, origins
 from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
@@ -108,7 +110,18 @@ class App:
     def post(self) -> Post:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        return Post(self.channels, self.renderer, sender, self.subscriptions.link, self.content.project.team)
+        team = self.content.project.team
+        return Post(self.channels, self.renderer, sender, self.subscriptions.link, team, self.caller)
+
+    @cached_property
+    def caller(self) -> HttpCaller:
+        """Who asks other systems. Raises ConfigurationError."""
+        try:
+            guard = Guarded(inside=origins(self.settings.inside_origins))
+        except ValueError as error:
+            raise ConfigurationError(f"KARIBU_INSIDE_ORIGINS: {error}") from None
+        signing = self.settings.value_of("outgoing_secret")
+        return HttpCaller(guard, lambda name: self.settings.secret_of(f"call_{name}"), signing)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -48,6 +48,15 @@ class Settings(BaseSettings):
     sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
 
+    inside_origins: str = Field(
+        "",
+        description="Origins inside, without TLS or at another port that steps may ask: `http://crm.internal:8080`, "
+        "with commas between.",
+    )
+    outgoing_secret: SecretStr | None = Field(
+        None, description="`whsec_…`: signs the calls of journeys (Standard Webhooks)."
+    )
+
     @classmethod
     def of(cls, root: Path | None = None, **given: Any) -> Settings:
         """The settings of a project directory; what is given here wins over the environment."""

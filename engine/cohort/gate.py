@@ -32,6 +32,15 @@ TEAM = "team"
 """The channel of notices to the shop's own people: no customer's consent or address is asked."""
 
 
+CALL, FETCH = "call:", "fetch:"
+"""How the channels of calls begin, and of those that may be repeated; then comes the host."""
+
+
+def is_call(channel: str) -> bool:
+    """Whether this channel asks another system, and reaches no person."""
+    return channel.startswith((CALL, FETCH))
+
+
 def stop_reason(
     channel: str,
     topic: str,
@@ -43,7 +52,7 @@ def stop_reason(
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
     left: true where the customer is no longer at this visit of the step; when: the step's own condition."""
-    if channel == TEAM:
+    if channel == TEAM or is_call(channel):
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
     stops: list[tuple[ColumnElement[bool], str]] = []

@@ -82,17 +82,19 @@ class Program:
     @cached_property
     def names(self) -> Names:
         """What expressions in steps may name: the entry, and what came of the steps before."""
-        results, sends = {}, set()
+        results, sends, saved = {}, set(), {}
         for node in self.graph.nodes.values():
             if (awaits := node.step.awaits()) is not None:
                 results[node.id] = awaits.event
+            if (saves := node.step.saves()) is not None:
+                saved[saves.name] = (node.id, saves.type)
             if node.type == "send":
                 sends.add(node.id)
-        return Names(entry=self.journey.enter.entry_event(), results=results, sends=frozenset(sends))
+        return Names(entry=self.journey.enter.entry_event(), results=results, sends=frozenset(sends), saved=saved)
 
     def parsed(self, text: str, names: Names, condition: bool) -> Typed:
         """The typed tree of one of the journey's texts, read once."""
-        key = (text, names.event, names.item, condition, bool(names.results or names.sends))
+        key = (text, names.event, names.item, condition, bool(names.results or names.sends or names.saved))
         if key not in self._parsed:
             self._parsed[key] = (parse_condition if condition else parse)(text, names, self.vocabulary)
         return self._parsed[key]

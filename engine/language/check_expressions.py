@@ -54,6 +54,7 @@ def names_in_steps(content: Content, name: str) -> Names:
         entry=_known_event(content, content.journeys[name].enter.entry_event()),
         results={step: event for step, event in results.items() if event in content.project.events},
         sends=frozenset(node.id for node in nodes if node.type == "send"),
+        saved={saves.name: (node.id, saves.type) for node in nodes if (saves := node.step.saves()) is not None},
     )
 
 

@@ -41,6 +41,7 @@ def problems(content: Content) -> Iterator[Problem]:
             yield document.problem(("steps",), "a journey without steps does nothing", "write at least one step")
         for rule in (
             _ids,
+            _saved,
             _jumps,
             _unreachable,
             _restless,
@@ -76,6 +77,21 @@ def _ids(way: _Way) -> Iterator[Problem]:
                 message = f'this step would be called "{place.id}", as the one in line {other} is'
             yield way.document.problem(at, message, "give each step its own id")
         first.setdefault(place.id, place.path)
+
+
+def _saved(way: _Way) -> Iterator[Problem]:
+    """What a step keeps has a name of its own."""
+    taken = {place.id: place.path for place in way.places if place.step.awaits() is not None}
+    for place in way.places:
+        if (saves := place.step.saves()) is None:
+            continue
+        at = (*place.path, place.step.type, "save")
+        if saves.name in RESERVED:
+            yield way.document.problem(at, f'"{saves.name}" means something else in expressions', "choose another name")
+        elif saves.name in taken:
+            message = f'the step in line {way.line(taken[saves.name])} is called "{saves.name}", or saves it, too'
+            yield way.document.problem(at, message, "give each its own name")
+        taken.setdefault(saves.name, place.path)
 
 
 def _jumps(way: _Way) -> Iterator[Problem]:

@@ -152,7 +152,7 @@ def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterat
                 yield lines.problem(
                     use.file, use.line, message, f"write with: {{{rest}: …}} at {sent.node.id}", use.text
                 )
-        elif use.text in names.results or use.text in ("customer", "entry"):
+        elif use.text in ("customer", "entry", *names.results, *names.saved):
             yield lines.problem(
                 use.file, use.line, f'"{use.text}" is not a value', f"write {use.text}. and a name", use.text
             )

@@ -232,7 +232,8 @@ class Reader:
                 raise self._at(part, f'unknown name "{owner}.{attr}"', did_you_mean(attr, fields))
             owner = f"{owner}.{attr}"
         assert type_ is not None
-        return tree.Name(scope=scope, step=step, path=tuple(attr for attr, _ in path), type=type_)
+        name = inner.name if scope == "saved" else None
+        return tree.Name(scope=scope, step=step, name=name, path=tuple(attr for attr, _ in path), type=type_)
 
     def _at(self, node: nodes.Getattr, message: str, hint: str | None) -> ExpressionError:
         """At the attribute itself, not at the start of its path."""
@@ -241,7 +242,7 @@ class Reader:
     def _roots(self) -> list[str]:
         names = self.names
         here = [word for word, there in (("entry", names.entry), ("event", names.event), ("item", names.item)) if there]
-        return ["customer", "now", *here, *names.results]
+        return ["customer", "now", *here, *names.results, *names.saved]
 
     def _scope(self, node: nodes.Name) -> tuple[tree.Scope, str | None, Mapping[str, Type], str]:
         name, names = node.name, self.names
@@ -255,6 +256,9 @@ class Reader:
             return "item", None, dict(names.item.fields), name
         if name in names.results:
             return "result", name, self.properties(names.results[name], node), name
+        if name in names.saved:
+            step, type_ = names.saved[name]
+            return "saved", step, dict(type_.fields), name
         why = {
             "entry": "nobody was let in by an event here",
             "event": "no event is being judged here",

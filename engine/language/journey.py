@@ -48,6 +48,7 @@ from engine.language.fields import (
 from engine.language.moments import Duration, duration_text, parse_duration, text_or
 from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
+from engine.language.types import Type
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ class Awaits:
     where: str | None
     within: timedelta | None
     arm: str
+
+
+@dataclass(frozen=True)
+class Saves:
+    """What a step keeps for the steps after it: a name, and the type of the object that it stands for."""
+
+    name: str
+    type: Type
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,10 @@ class StepModel(Model):
 
     def awaits(self) -> Awaits | None:
         """The event this step listens for."""
+        return None
+
+    def saves(self) -> Saves | None:
+        """What expressions may name once a customer has come through."""
         return None
 
     def may_pass_at_once(self) -> bool:
@@ -263,7 +276,7 @@ class Goal(Model):
         return self
 
 
-NOT_YET = ("points", "coupon", "ask", "call", "each")
+NOT_YET = ("points", "coupon", "ask", "each")
 """Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
 
 

@@ -17,13 +17,14 @@ it) the journey must do it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
 
 from engine.language.errors import Wrong
 from engine.language.fields import EventName, FieldName, Model, StepId, TemplateRef, Text, named
@@ -86,6 +87,17 @@ Consent = Annotated[
 Properties = dict[FieldName, Any]
 
 
+def _answers(value: Any) -> Mapping[str, Any] | int:
+    if isinstance(value, Mapping | int):
+        return value
+    if isinstance(value, str) and re.fullmatch("[2-5][0-9]{2}", value):
+        return int(value)
+    raise Wrong("this is no answer", "write its JSON, like {price: 12.50}, or a status, like 404")
+
+
+Answers = Annotated[Any, PlainValidator(_answers), WithJsonSchema({"type": ["object", "integer", "string"]})]
+
+
 class Person(Model):
     """The customer of a story: their id, consents and tags; every other key is one of their attributes."""
 
@@ -127,12 +139,13 @@ class Line(Model):
     )
 
     sends: TemplateRef | None = None
-    skips: TemplateRef | None = None
+    skips: Text | None = Field(None, description="The template that is not sent, or the call that is not made.")
     reason: Text | None = Field(None, description="Why it is skipped.")
     waits: StepId | None = None
     takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
     gives: Text | None = None
-    calls: Text | None = None
+    calls: StepId | None = Field(None, description="The step that asks another system.")
+    answers: Answers | None = Field(None, description="What that says: its JSON as a mapping, or a status like 404.")
     reaches: Literal["goal"] | None = None
     value: Worth | None = Field(None, description="What the goal is worth.")
     ends: Text | None = Field(None, description="Why the journey is over.")
@@ -148,10 +161,12 @@ class Line(Model):
             )
         if self.at is not None and self.after is not None:
             raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
-        for option, verb in (("with_", "event"), ("reason", "skips"), ("value", "reaches")):
+        for option, verb in (("with_", "event"), ("answers", "calls"), ("value", "reaches")):
             if getattr(self, option) and verbs[0] != verb:
                 key = option.rstrip("_")
                 raise Wrong(f"{key} belongs to {verb}", f"remove {key}", at=(key,), on_key=True)
+        if self.reason and verbs[0] not in ("skips", "calls"):
+            raise Wrong("reason belongs to skips", "remove reason", at=("reason",), on_key=True)
         if self.takes is not None and len(self.takes) != 1:
             raise Wrong("a line tells of one arm", "like takes: {branch_1: else}", at=("takes",))
         if self.updates is not None and len({name.startswith("customer.") for name in self.updates}) != 1:

@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Row, select
 
 from engine.cohort.cohort import entry_event
 from engine.cohort.program import Program
+from engine.cohort.standing import IN_DOUBT, SENT
 from engine.language.graph import Node
 from engine.language.moments import duration_text
 from engine.runtime.conditions import Judged, judge_then
 from engine.runtime.words import Words, stopped
 from engine.segments.frame import Frame
 from engine.steps.branch import Branch
+from engine.steps.call import Call
 from engine.steps.notify import Notify
 from engine.steps.send import Send
 from engine.steps.split import Split
@@ -133,6 +135,8 @@ def _moved(
     step = node.step
     if isinstance(step, Send):
         return Told(_sent(step, program, one, message))
+    if isinstance(step, Call):
+        return Told(_called(step, one))
     if isinstance(step, Wait):
         return Told("the wait is over", aside=True)
     if isinstance(step, WaitFor):
@@ -158,6 +162,15 @@ def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None)
         return f"{template} is in doubt: nobody can say whether the provider took it, so it is not sent again"
     why = stopped(one.reason, channel, program.journey.topic or "")
     return f"{template} was not sent: {why}"
+
+
+def _called(step: Call, one: Row[Any]) -> str:
+    host = step.call.host
+    if one.outcome == SENT:
+        return f"asked {host}" + (f", but nothing is kept of its {one.reason}" if one.reason else "")
+    if one.outcome == IN_DOUBT:
+        return f"asked {host}, and nobody can say whether that arrived ({one.reason}), so it is not asked again"
+    return f"{host} was not asked, or refused: {stopped(one.reason, '', '')}"
 
 
 def _branched(

@@ -22,7 +22,7 @@ from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.rendering.values import RenderError
-from engine.runtime import letters, matching
+from engine.runtime import calls, letters, matching
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
@@ -125,7 +125,7 @@ class Delivery:
                     elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
                         refused.append((letter, wait(result, letter.attempts, _chance(letter))))
                     else:
-                        settled.append(_settled(letter, result))
+                        settled.append(_settled(letter, result, self.program))
                 ready = late + ready
 
     def _parted(self, ready: list[Ready], begun: datetime) -> tuple[list[Ready], list[Letter]]:
@@ -213,10 +213,11 @@ def deliver(database: Database, program: Program, step_id: str, clock: Clock, po
             return delivery.report
 
 
-def _settled(letter: Letter, result: Result) -> Settled:
+def _settled(letter: Letter, result: Result, program: Program) -> Settled:
     match result:
-        case Accepted(provider_id):
-            return _of(letter, "accepted", None, provider_id)
+        case Accepted(provider_id, answer):
+            settled = _of(letter, "accepted", None, provider_id)
+            return settled if letter.call is None else calls.kept(settled, letter.call, answer, program.vocabulary)
         case Refused(reason):
             return _of(letter, "refused", reason)
         case InDoubt(reason):

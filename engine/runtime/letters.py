@@ -18,10 +18,12 @@ from engine.cohort.scope import Scope
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import BrokenTemplate, Rendered
 from engine.runtime.references import reference
-from engine.runtime.values import computed, customer_values, event_values
+from engine.runtime.values import computed, customer_values, event_values, plain
+from engine.steps.call import Asked, Call
 from engine.steps.notify import Notify
 from engine.steps.send import Send
 from engine.store.tables import customer, decision, enrolment, event, message
+from engine.store.types import micros
 
 _WHOSE = (
     message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
@@ -33,7 +35,8 @@ _WHOSE = (
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed message with all that rendering it takes. `stop`: why it may not go after all."""
+    """A claimed message with all that rendering it takes. `stop`: why it may not go after all; `call`: what is asked,
+    with a `key` that no other call has."""
 
     message_id: int
     fence: int
@@ -51,6 +54,8 @@ class Letter:
     locale: str | None
     stop: str | None
     values: dict[str, Any]
+    call: Asked | None = None
+    key: str = ""
 
 
 def load(
@@ -81,7 +86,11 @@ def _of_one_template(
     filled = dict(step.with_) if isinstance(step, Send) else {}
     if isinstance(step, Notify):
         filled = {"text": step.notify.text}
-    calls = () if channel == TEAM else _calls(renderer, template)
+    asked = step.call if isinstance(step, Call) else None
+    if asked is not None:
+        calls = asked.expressions
+    else:
+        calls = () if channel == TEAM else _calls(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
     columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
     stop = _stop(scope, step_id, channel)
@@ -94,6 +103,7 @@ def _of_one_template(
             message.c.visit,
             message.c.route,
             message.c.topic,
+            message.c.queued_at,
             stop.label("stop"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
@@ -103,6 +113,7 @@ def _of_one_template(
         .where(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
     ).all()
     heard = _heard(connection, program, [row.enrolment_id for row in rows])
+    saved = _saved(connection, program, [row.enrolment_id for row in rows])
     letters = []
     for row in rows:
         results = {
@@ -117,6 +128,7 @@ def _of_one_template(
             "with": {name: put(text, results, show) for name, text in filled.items()},
             "_calls": {text: results[text] for text in calls},
             **heard.get(row.enrolment_id, {}),
+            **saved.get(row.enrolment_id, {}),
         }
         letters.append(
             Letter(
@@ -131,11 +143,13 @@ def _of_one_template(
                 journey=program.name,
                 step=step_id,
                 external_id=row.external_id,
-                address="" if channel == TEAM else row._mapping[ADDRESS[channel][0].name] or "",
+                address="" if channel not in ADDRESS else row._mapping[ADDRESS[channel][0].name] or "",
                 name=" ".join(filter(None, (row.first_name, row.last_name))),
                 locale=row.locale,
                 stop=row.stop,
                 values=values,
+                call=asked,
+                key=f"{reference(row.enrolment_id, row.visit, row.route)}-{micros(row.queued_at):x}",
             )
         )
     return letters
@@ -147,7 +161,7 @@ def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
     step = scope.program.graph.nodes[step_id].step
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
-    when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
+    when = scope.condition(step.when) if isinstance(step, Send | Call) and step.when is not None else None
     return stop_reason(channel, scope.program.topic, scope.now, left=None if channel == TEAM else left, when=when)
 
 
@@ -204,4 +218,23 @@ def _heard(connection: Connection, program: Program, enrolments: Sequence[int]) 
     for enrolment_id, step, properties in rows:
         values = event_values(properties, program.names.results[step], program.vocabulary)
         found.setdefault(enrolment_id, {})[step] = values
+    return found
+
+
+def _saved(connection: Connection, program: Program, enrolments: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What steps have kept for each enrolment, by its name: the latest of each step."""
+    names = {step: (name, type_) for name, (step, type_) in program.names.saved.items()}
+    if not names:
+        return {}
+    rows = connection.execute(
+        select(decision.c.enrolment_id, decision.c.step, decision.c.detail)
+        .where(
+            decision.c.enrolment_id.in_(list(enrolments)), decision.c.kind == "moves", decision.c.step.in_(list(names))
+        )
+        .order_by(decision.c.enrolment_id, decision.c.visit)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for enrolment_id, step, detail in rows:
+        name, type_ = names[step]
+        found.setdefault(enrolment_id, {})[name] = plain(detail, type_, program.vocabulary) or {}
     return found

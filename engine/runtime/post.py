@@ -14,8 +14,9 @@ from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.links import Subscription
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import Links, RenderError
-from engine.runtime import letters
+from engine.runtime import calls, letters
 from engine.runtime.breakers import Breakers
+from engine.runtime.calls import Caller
 from engine.runtime.letters import Letter
 from engine.runtime.waves import Waves
 
@@ -27,7 +28,8 @@ log = logging.getLogger("karibu.delivery")
 
 @dataclass(frozen=True)
 class Post:
-    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `threads`: how many
+    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `caller`: who asks other
+    systems; `threads`: how many
     messages are handed over at once."""
 
     channels: Mapping[str, Channel]
@@ -35,12 +37,15 @@ class Post:
     sender: Sender
     unsubscribe: Callable[[Subscription], str]
     team: Mapping[str, str] = field(default_factory=dict)
+    caller: Caller | None = None
     threads: int = 8
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
+        if letter.call is not None:
+            return calls.made(letter, self.sender, now)
         transactional = letter.topic == TRANSACTIONAL
         url = None
         if not transactional:
@@ -86,7 +91,7 @@ class Post:
         return result
 
     def _send(self, outgoing: Outgoing) -> Result:
-        channel = self.channels.get(outgoing.channel)
+        channel = self.caller if outgoing.request is not None else self.channels.get(outgoing.channel)
         if channel is None:
             return Refused("no_channel")
         try:

@@ -99,6 +99,8 @@ def preview(
     }
     for step, name in names.results.items():
         values[step] = event_values(sample_event(name, vocabulary, now), name, vocabulary)
+    for name, (_, type_) in names.saved.items():
+        values[name] = plain(sample(name, type_, now), type_, vocabulary)
     filled = dict(place.step.with_) if place is not None else {}
     needs = renderer.needs(ref)
     texts = dict.fromkeys([*needs.calls, *(one for text in filled.values() for one in expressions(text))])

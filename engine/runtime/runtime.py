@@ -39,6 +39,7 @@ from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
 from engine.runtime.waiting import Watch
 from engine.segments.survey import prepare
+from engine.steps.call import Call
 from engine.store import published
 from engine.store.database import Database
 from engine.store.local_time import ensure_used_zones
@@ -276,11 +277,17 @@ class Runtime:
         """Write down that an engine is at work. When one starts where nobody was for long, nothing is sent until a
         person has looked: since when nobody was. Channels that overwrite their own messages need no such care."""
         now = self.clock.now()
-        careless = self.post.repeatable() == self.post.channels.keys()
+        careless = self.post.repeatable() == self.post.channels.keys() and not self._calls()
         with self.database.write() as connection:
             since = fence(connection, now) if starting and not careless else None
             alive(connection, now)
         return since
+
+    def _calls(self) -> bool:
+        """Whether a journey asks another system."""
+        return any(
+            isinstance(node.step, Call) for program in self.programs().values() for node in program.graph.nodes.values()
+        )
 
     def recover(self, *, alone: bool = False) -> dict[str, int]:
         """Take up what a crash left of messages. `alone`: this is the only engine, so every claim is its dead

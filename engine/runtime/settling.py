@@ -12,22 +12,26 @@ from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
-from engine.steps.send import IN_DOUBT, NOT_SENT, SENT, Send
+from engine.cohort.standing import IN_DOUBT, NOT_SENT, SENT
+from engine.steps.call import Call
+from engine.steps.send import Send
 from engine.store.scratch import fill, scratch
 from engine.store.tables import enrolment, message
-from engine.store.types import id_type
+from engine.store.types import id_type, json_type
 
 SETTLED = ("accepted", "refused", "stopped", "in_doubt")
 
 
 class Settled(NamedTuple):
-    """What became of a message: accepted, refused, stopped or in_doubt. `fence` is that of the claim it was under."""
+    """What became of a message: accepted, refused, stopped or in_doubt. `fence` is that of the claim it was under;
+    `kept`: what the steps after it may name of the answer, as JSON."""
 
     message_id: int
     fence: int
     state: str
     reason: str | None = None
     provider_id: str | None = None
+    kept: str | None = None
 
 
 settling = Table(
@@ -38,6 +42,7 @@ settling = Table(
     Column("state", Text),
     Column("reason", Text),
     Column("provider_id", Text),
+    Column("kept", json_type()),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
@@ -76,7 +81,7 @@ def record(
 def settle(connection: Connection, program: Program, step_id: str, now: datetime, pass_id: str) -> None:
     """Move on those who stand at this step for a message in `settling`."""
     node = program.graph.nodes[step_id]
-    if not isinstance(node.step, Send):
+    if not isinstance(node.step, Send | Call):
         return
     on = and_(
         message.c.enrolment_id == enrolment.c.id,
@@ -90,7 +95,7 @@ def settle(connection: Connection, program: Program, step_id: str, now: datetime
         connection,
         step=step_id,
         who=and_(enrolment.c.state == "standing", enrolment.c.step == step_id),
-        judgement=Judgement(verdict, message.c.reason),
+        judgement=Judgement(verdict, message.c.reason, detail=settling.c.kept),
         now=now,
         pass_id=pass_id,
         first=(messages, on),

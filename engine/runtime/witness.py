@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, select
 
 from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
+from engine.cohort.standing import IN_DOUBT, NOT_SENT, SENT
 from engine.language.errors import Wrong
 from engine.language.graph import Node
 from engine.language.scenario import Line
@@ -20,8 +21,9 @@ from engine.language.types import Kind
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.story import Deed
+from engine.steps.call import Call
 from engine.steps.notify import Notify
-from engine.steps.send import NOT_SENT, SENT, Send
+from engine.steps.send import Send
 from engine.steps.update import Update
 from engine.store.tables import customer, decision, enrolment, goal_reached, message, refusal
 from engine.store.types import moment
@@ -99,6 +101,8 @@ class Witness:
                 if one.outcome != NOT_SENT
                 else ((one.at, "skips", template, one.reason))
             )
+        elif isinstance(node.step, Call):
+            yield one.at, "skips" if one.reason == "when" else "calls", node.id, one.reason or _doubt(one.outcome)
         elif isinstance(node.step, Update):
             yield one.at, "updates", self._updated(connection, one, node.step), None
         elif isinstance(node.step, Notify):
@@ -179,9 +183,13 @@ def _own(node: Node, kind: str) -> tuple[str, ...]:
         return ("wait", "listen")
     if node.arms:
         return tuple(node.arms)
-    if isinstance(node.step, Send):
-        return (SENT, "in_doubt", NOT_SENT)
+    if isinstance(node.step, Send | Call):
+        return (SENT, IN_DOUBT, NOT_SENT)
     return ("done", "missed") if kind == "moves" else ("missed", getattr(node.step, "exit", "done"))
+
+
+def _doubt(outcome: str) -> str | None:
+    return IN_DOUBT if outcome == IN_DOUBT else None
 
 
 def told_reason(reason: str, seen: Mapping[str, Any] | None) -> str:

@@ -141,6 +141,8 @@ def document(typed: tree.Name, frame: Frame) -> ColumnElement[Any]:
             return frame.customer.c.attributes
         case "result":
             return _result(typed.step, frame)
+        case "saved":
+            return _kept(typed.step, frame)
         case "item":
             if frame.item is None:
                 raise LookupError("no list is being looked at, so there is no item")
@@ -165,6 +167,20 @@ def _result(step: str | None, frame: Frame) -> ColumnElement[Any]:
         .limit(1)
     )
     return found.correlate_except(d, e).scalar_subquery()
+
+
+def _kept(step: str | None, frame: Frame) -> ColumnElement[Any]:
+    """What the latest passing of a step has kept: it stands with the decision."""
+    if frame.enrolment is None:
+        raise LookupError("this statement has no enrolment")
+    d = tables.decision.alias()
+    found = (
+        select(d.c.detail)
+        .where(d.c.enrolment_id == frame.enrolment.c.id, d.c.step == step, d.c.kind == "moves")
+        .order_by(d.c.visit.desc())
+        .limit(1)
+    )
+    return found.correlate_except(d).scalar_subquery()
 
 
 # Logic

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 from sqlalchemy import case, literal
 
+from engine.cohort import standing
 from engine.cohort.cohort import EXITED, Cohort, Judgement, moving
 from engine.cohort.gate import UNREACHABLE, stop_reason
 from engine.cohort.scope import Scope
+from engine.cohort.standing import NOT_SENT, Otherwise
 from engine.cohort.step import Step
-from engine.language.errors import Wrong
 from engine.language.fields import Condition, FieldName, Template, TemplateRef
 from engine.language.graph import Node
-from engine.language.moments import text_or
 from engine.language.registry import step
 
 PRIMARY, FALLBACK = "primary", "fallback"
-SENT, NOT_SENT, IN_DOUBT = "sent", "not_sent", "in_doubt"
-
-
-def _on_not_sent(text: str) -> str:
-    if text in ("continue", "exit") or re.fullmatch(r"goto [a-z][a-z0-9_]*", text):
-        return text
-    raise Wrong(f'"{text}" is nothing to do when a message is not sent', "write continue, exit or goto ID")
-
-
-OnNotSent = Annotated[
-    str,
-    text_or(str, _on_not_sent),
-    WithJsonSchema({"type": "string", "pattern": "^(continue|exit|goto [a-z][a-z0-9_]*)$"}),
-]
 
 
 @step("send")
@@ -43,14 +27,14 @@ class Send(Step):
     sends = True
     send: TemplateRef = Field(description="channel/template, like email/welcome.")
     when: Condition | None = Field(None, description="Not sent where this is false.")
-    on_not_sent: OnNotSent = Field("continue", description="What to do then: continue, exit or goto ID.")
+    on_not_sent: Otherwise = Field("continue", description="What to do then: continue, exit or goto ID.")
     fallback: TemplateRef | None = Field(None, description="Sent instead when the channel can't reach them.")
     with_: Mapping[FieldName, Template] = Field(
         default_factory=dict, alias="with", description="Values for the template, as with.NAME."
     )
 
     def jumps(self) -> tuple[str, ...]:
-        return (self.on_not_sent[5:],) if self.on_not_sent.startswith("goto ") else ()
+        return standing.jumps(self.on_not_sent)
 
     def templates(self) -> dict[str, str]:
         """The templates by route."""
@@ -83,16 +67,8 @@ class Send(Step):
                 template=template,
                 topic=topic,
             )
-        self._not_sent(node, cohort, NOT_SENT)
+        standing.leave(node, cohort, self.on_not_sent)
 
     def settle(self, node: Node, cohort: Cohort) -> None:
         """Move on those whose message is settled: sent, not_sent (stopped or refused) or in_doubt."""
-        cohort.move({SENT: node.next, IN_DOUBT: node.next})
-        self._not_sent(node, cohort, NOT_SENT)
-
-    def _not_sent(self, node: Node, cohort: Cohort, verdict: str) -> None:
-        if self.on_not_sent == "exit":
-            cohort.finish(verdict, "not_sent")
-        else:
-            jump = self.jumps()
-            cohort.move({verdict: jump[0] if jump else node.next})
+        standing.settle(node, cohort, self.on_not_sent)

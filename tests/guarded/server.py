@@ -20,12 +20,14 @@ Behave = Callable[[socket.socket, bytes], None]
 
 @dataclass
 class Server:
-    """`asked`: the raw requests, in order; `came`: connections, also of those that asked nothing."""
+    """`asked`: the raw requests, in order; `came`: connections, also of those that asked nothing. `behave` may be
+    told again while it runs."""
 
     port: int = 0
     asked: list[bytes] = field(default_factory=list)
     came: int = 0
     named: list[str | None] = field(default_factory=list)
+    behave: Behave | None = None
 
     def headers(self, n: int = -1) -> dict[str, str]:
         lines = self.asked[n].partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
@@ -47,7 +49,7 @@ def serving(
     """A server on a port of its own. `behave` gets the connection and the whole request."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, 0), family=family)
-    server = Server(listening.getsockname()[1])
+    server = Server(listening.getsockname()[1], behave=behave)
     if tls is not None:
         tls.sni_callback = lambda _socket, name, _context: server.named.append(name)
 
@@ -57,7 +59,7 @@ def serving(
                 secure = tls.wrap_socket(connection, server_side=True) if tls is not None else connection
                 with secure:
                     server.asked.append(asked := _read(secure))
-                    (behave or answering())(secure, asked)
+                    (server.behave or answering())(secure, asked)
         except OSError:
             pass  # they went away
 
