@@ -195,7 +195,7 @@ class Reader:
         name = node.name
         if name == "now":
             return tree.Now()
-        if name in ("customer", "entry", "event") or (name == "item" and self.names.item):
+        if name in ("customer", "entry", "event") or (name == self.names.item_as and self.names.item):
             raise self.wrong(node, f'"{name}" is not a value', f"write {name}. and one of its names")
         if name in FUNCTIONS or name in UNAVAILABLE:
             raise self.wrong(node, f'"{name}" is a function', f"write {name}(…)")
@@ -241,7 +241,8 @@ class Reader:
 
     def _roots(self) -> list[str]:
         names = self.names
-        here = [word for word, there in (("entry", names.entry), ("event", names.event), ("item", names.item)) if there]
+        words = (("entry", names.entry), ("event", names.event), (names.item_as, names.item))
+        here = [word for word, there in words if there]
         return ["customer", "now", *here, *names.results, *names.saved]
 
     def _scope(self, node: nodes.Name) -> tuple[tree.Scope, str | None, Mapping[str, Type], str]:
@@ -252,7 +253,7 @@ class Reader:
             return "event", None, self.properties(names.event, node), name
         if name == "entry" and names.entry is not None:
             return "entry", None, self.properties(names.entry, node), name
-        if name == "item" and names.item is not None:
+        if name == names.item_as and names.item is not None:
             return "item", None, dict(names.item.fields), name
         if name in names.results:
             return "result", name, self.properties(names.results[name], node), name

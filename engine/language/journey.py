@@ -86,6 +86,15 @@ class Saves:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """Whose items a step sends through its arms, each on a way of its own that ends with the arm: the list, and what an
+    item is called there."""
+
+    list: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Complaint:
     """What a step has to say against itself beyond its fields, told by `check`: where below the step, what, and
     what to do.
@@ -136,6 +145,10 @@ class StepModel(Model):
 
     def saves(self) -> Saves | None:
         """What expressions may name once a customer has come through."""
+        return None
+
+    def repeats(self) -> Repeats | None:
+        """The list whose items take its arms; the customer goes on to the next step."""
         return None
 
     def may_pass_at_once(self) -> bool:
@@ -276,7 +289,7 @@ class Goal(Model):
         return self
 
 
-NOT_YET = ("points", "coupon", "ask", "each")
+NOT_YET = ("points", "coupon", "ask")
 """Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
 
 

@@ -135,7 +135,7 @@ def move_step(
     node = program.graph.nodes[step_id]
     step = node.step
     assert isinstance(step, Step)
-    scope = Scope(program, now)
+    scope = Scope(program, now, step=step_id)
     judgement = step.judge(node, scope)
     if program.exits_when:
         leaves = scope.exits()
@@ -156,7 +156,14 @@ def move_step(
 
     def move(connection: Connection) -> StepReport:
         cohort = Cohort.freeze(
-            connection, step=step_id, who=who, judgement=judgement, now=now, pass_id=pass_id, limit=limit
+            connection,
+            step=step_id,
+            who=who,
+            judgement=judgement,
+            now=now,
+            pass_id=pass_id,
+            limit=limit,
+            family=program.family,
         )
         if not cohort.size:
             return StepReport(step_id)

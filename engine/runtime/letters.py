@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from engine.cohort.filled import expressions, fill, text_of
 from engine.cohort.gate import ADDRESS, TEAM, stop_reason
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
+from engine.language.types import Kind
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import BrokenTemplate, Rendered
 from engine.runtime.references import reference
@@ -62,7 +63,7 @@ def load(
     connection: Connection, program: Program, step_id: str, ids: Sequence[int], now: datetime, renderer: Renderer
 ) -> list[Letter]:
     """The letters of these claimed messages of one step, in order."""
-    scope = Scope(program, now)
+    scope = Scope(program, now, step=step_id)
     routes = connection.execute(
         select(message.c.channel, message.c.template).where(message.c.id.in_(ids)).distinct()
     ).all()
@@ -107,13 +108,16 @@ def _of_one_template(
             stop.label("stop"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
+            enrolment.c.item,
+            enrolment.c.parent_id,
             *columns,
         )
         .select_from(_WHOSE)
         .where(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
     ).all()
-    heard = _heard(connection, program, [row.enrolment_id for row in rows])
-    saved = _saved(connection, program, [row.enrolment_id for row in rows])
+    ways = [way for row in rows for way in (row.enrolment_id, row.parent_id) if way is not None]
+    heard, saved = _heard(connection, program, ways), _saved(connection, program, ways)
+    names = program.names_at(step_id)
     letters = []
     for row in rows:
         results = {
@@ -127,9 +131,11 @@ def _of_one_template(
             "entry": event_values(row.entry_properties, program.names.entry, program.vocabulary),
             "with": {name: put(text, results, show) for name, text in filled.items()},
             "_calls": {text: results[text] for text in calls},
-            **heard.get(row.enrolment_id, {}),
-            **saved.get(row.enrolment_id, {}),
         }
+        for way in filter(None, (row.parent_id, row.enrolment_id)):
+            values |= {**heard.get(way, {}), **saved.get(way, {})}
+        if names.item is not None:
+            values[names.item_as] = plain(row.item, replace(names.item, kind=Kind.OBJECT), program.vocabulary) or {}
         letters.append(
             Letter(
                 message_id=row.message_id,
@@ -169,7 +175,7 @@ def stops(
     connection: Connection, program: Program, step_id: str, letters: Sequence[Letter], now: datetime
 ) -> dict[int, str]:
     """Those of these messages (by id) that may not go any more, and why."""
-    scope = Scope(program, now)
+    scope = Scope(program, now, step=step_id)
     found: dict[int, str] = {}
     for channel in sorted({letter.channel for letter in letters}):
         ids = [letter.message_id for letter in letters if letter.channel == channel]

@@ -101,6 +101,7 @@ def settle(connection: Connection, program: Program, step_id: str, now: datetime
         first=(messages, on),
         people=False,
         wait=True,
+        family=program.family,
     )
     if cohort.size:
         node.step.settle(node, cohort)

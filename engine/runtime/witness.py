@@ -11,9 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from engine.cohort.children import CAUSE
 from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.standing import IN_DOUBT, NOT_SENT, SENT
+from engine.cohort.step import DONE
 from engine.language.errors import Wrong
 from engine.language.graph import Node
 from engine.language.scenario import Line
@@ -22,6 +24,7 @@ from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.story import Deed
 from engine.steps.call import Call
+from engine.steps.each import DO, MANY, Each
 from engine.steps.notify import Notify
 from engine.steps.send import Send
 from engine.steps.update import Update
@@ -65,9 +68,9 @@ class Witness:
         for one in connection.execute(rows.order_by(decision.c.at, decision.c.enrolment_id, decision.c.visit)):
             if self._new("decision", one.enrolment_id, one.visit, one.kind):
                 yield from self._decided(connection, one)
-        ended = select(enrolment.c.id, enrolment.c.ended_at, enrolment.c.outcome)
+        ended = select(enrolment.c.id, enrolment.c.ended_at, enrolment.c.outcome, enrolment.c.parent_id)
         for way in connection.execute(ended.where(mine, enrolment.c.state == "ended").order_by(enrolment.c.id)):
-            if self._new("ends", way.id):
+            if way.parent_id is None and self._new("ends", way.id):
                 yield way.ended_at, "ends", way.outcome, None
 
     def _new(self, *key: Any) -> bool:
@@ -82,6 +85,8 @@ class Witness:
                 yield one.at, "refuses", "entry", told_reason(one.reason, one.detail)
 
     def _decided(self, connection: Connection, one: Row[Any]) -> Iterator[tuple[datetime, str, str, str | None]]:
+        if one.kind == "enters" and (one.reason or "").startswith(f"{CAUSE}:"):
+            return
         if one.kind == "enters":
             yield one.at, "enters", "", None
             return
@@ -89,7 +94,11 @@ class Witness:
         if node is None or one.outcome not in _own(node, one.kind):
             return  # an exit, a goal or another journey took them away from where they stood
         self.reached.add((node.id, None))
-        if one.kind == "stays":
+        if isinstance(node.step, Each):
+            if one.kind == "stays":
+                self.reached.add((node.id, DO))
+                yield one.at, "takes", f"{node.id}: {DO}", told_reason("", one.detail)
+        elif one.kind == "stays":
             yield one.at, "waits", node.id, None
         elif node.arms:
             self.reached.add((node.id, one.outcome))
@@ -179,6 +188,8 @@ class Witness:
 
 def _own(node: Node, kind: str) -> tuple[str, ...]:
     """The outcomes with which a step itself writes a decision of this kind."""
+    if isinstance(node.step, Each):
+        return (MANY, DONE)
     if kind == "stays":
         return ("wait", "listen")
     if node.arms:

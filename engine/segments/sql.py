@@ -156,13 +156,11 @@ def document(typed: tree.Name, frame: Frame) -> ColumnElement[Any]:
 
 def _result(step: str | None, frame: Frame) -> ColumnElement[Any]:
     """The properties of the event that the latest passing of a wait_for ended with."""
-    if frame.enrolment is None:
-        raise LookupError("this statement has no enrolment")
     d, e = tables.decision.alias(), tables.event.alias()
     found = (
         select(e.c.properties)
         .select_from(d.outerjoin(e, e.c.id == d.c.event_id))
-        .where(d.c.enrolment_id == frame.enrolment.c.id, d.c.step == step, d.c.kind == "moves")
+        .where(frame.enrolled(d.c.enrolment_id), d.c.step == step, d.c.kind == "moves")
         .order_by(d.c.visit.desc())
         .limit(1)
     )
@@ -171,12 +169,10 @@ def _result(step: str | None, frame: Frame) -> ColumnElement[Any]:
 
 def _kept(step: str | None, frame: Frame) -> ColumnElement[Any]:
     """What the latest passing of a step has kept: it stands with the decision."""
-    if frame.enrolment is None:
-        raise LookupError("this statement has no enrolment")
     d = tables.decision.alias()
     found = (
         select(d.c.detail)
-        .where(d.c.enrolment_id == frame.enrolment.c.id, d.c.step == step, d.c.kind == "moves")
+        .where(frame.enrolled(d.c.enrolment_id), d.c.step == step, d.c.kind == "moves")
         .order_by(d.c.visit.desc())
         .limit(1)
     )
@@ -398,10 +394,8 @@ def _in_journey(typed: tree.InJourney, frame: Frame) -> ColumnElement[Any]:
 
 @value.register
 def _messaged(typed: tree.Messaged, frame: Frame) -> ColumnElement[Any]:
-    if frame.enrolment is None:
-        raise LookupError("this statement has no enrolment")
     m, e = tables.message.alias(), tables.message_event.alias()
-    mine = (m.c.enrolment_id == frame.enrolment.c.id, m.c.step == typed.step)
+    mine = (frame.enrolled(m.c.enrolment_id), m.c.step == typed.step)
     if typed.function == "sent":
         return exists().where(*mine, m.c.state == "accepted").correlate_except(m)
     return exists().where(*mine, e.c.message_id == m.c.id, e.c.kind == typed.function).correlate_except(m, e)

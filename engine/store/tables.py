@@ -234,8 +234,8 @@ class Enrolment(SQLModel, table=True):
 
     `state`: ready (to be moved), waiting (until due_at), listening (for an event, until due_at), standing (at a send),
     ended (`outcome` says how). `due_at` is when the engine must look at it: its arrival while ready, else the end of
-    the wait; empty while it stands or has ended. `key` is '' unless the journey names one. `cause` is what let them in
-    and never does twice.
+    the wait; empty while it stands, waits for its children, or has ended. A child has a `parent_id` and its `item`.
+    `key` is '' unless the journey names one. `cause` is what let them in and never does twice.
     """
 
     id: int | None = _id()
@@ -255,6 +255,8 @@ class Enrolment(SQLModel, table=True):
     ended_at: datetime | None = _at(null=True)
     outcome: str | None = _text(null=True)
     pass_id: str | None = _text(null=True)
+    parent_id: int | None = _points_to("enrolment", null=True)
+    item: dict[str, Any] | None = _json()
 
     __table_args__ = (
         UniqueConstraint("customer_id", "journey", "key", "cause", name="uq_enrolment_cause"),
@@ -266,6 +268,12 @@ class Enrolment(SQLModel, table=True):
             unique=True,
             sqlite_where=text("state <> 'ended' AND side_by_side = 0"),
             postgresql_where=text("state <> 'ended' AND NOT side_by_side"),
+        ),
+        Index(
+            "ix_enrolment_parent",
+            "parent_id",
+            sqlite_where=text("parent_id IS NOT NULL"),
+            postgresql_where=text("parent_id IS NOT NULL"),
         ),
         Index(
             "ix_enrolment_cohort",
@@ -523,6 +531,9 @@ mark = _table(Mark)
 
 IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 """Still in the journey. Written as a constant, not a parameter: only so does a partial index serve it."""
+
+NO_CHILD = enrolment.c.parent_id.is_(None)
+"""An enrolment that an entry made, and no step."""
 
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
