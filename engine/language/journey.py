@@ -194,6 +194,10 @@ class TriggerModel(Model):
         """The event that `entry.*` is, or None when no event lets customers in."""
         return None
 
+    def broadcasts(self) -> bool:
+        """Whether it lets a whole audience in at once."""
+        return False
+
     def dated(self) -> Iterable[Dated]:
         """The days this trigger names."""
         return ()
@@ -436,6 +440,16 @@ class SplitArm(Model):
 _LABELLED: TypeAdapter[dict[str, tuple[StepModel, ...]]] = TypeAdapter(dict[str, Block])
 
 
+class Canary(Model):
+    """What goes first of a marketing broadcast to more than a thousand, and what keeps the rest back."""
+
+    share: Percent = Field(500, description="So many go first; 100% watches nobody.")
+    for_: Duration = Field(timedelta(minutes=30), alias="for", description="So long the rest waits once they are out.")
+    stop_at: Percent = Field(
+        500, description="More refused, bounced or called spam pauses the journey; spam weighs tenfold."
+    )
+
+
 def _not_yet(value: Any, info: ValidationInfo) -> None:
     if value is not None:
         raise Wrong(f"{info.field_name} is not available yet", "remove it", on_key=True)
@@ -459,6 +473,7 @@ class Journey(Model):
     goal: Goal | None = None
     holdout: Percent = Field(0, description="So many enter and are measured, but take no step.")
     steps: Block
+    canary: Canary = Field(default_factory=Canary, description="The first slice of a broadcast.")
     caps: NotYet = None
     quiet_hours: NotYet = None
 

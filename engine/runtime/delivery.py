@@ -17,12 +17,13 @@ from functools import partial
 from zlib import crc32
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.rendering.values import RenderError
-from engine.runtime import calls, letters, matching
+from engine.runtime import broadcasts, calls, letters, matching
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
@@ -74,21 +75,10 @@ class Delivery:
             not_(paused(self.program.name)),
             message.c.channel.not_in(self._silent(now)),
         )
-        free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
-        claim = (
-            update(message)
-            .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
-            .values(
-                state="claimed",
-                fence=message.c.fence + 1,
-                attempts=message.c.attempts + 1,
-                lease_until=literal(now + LEASE, Instant()),
-            )
-            .returning(message.c.id)
-        )
 
         def take(connection: Connection) -> tuple[list[Letter], list[Settled]]:
-            ids = sorted(connection.scalars(claim))
+            first = broadcasts.may_leave(connection, self.program, self.step_id, now)
+            ids = sorted(connection.scalars(self._claim(mine if first is None else and_(mine, first), now)))
             if not ids:
                 return [], []
             people = select(message.c.customer_id).where(message.c.id.in_(ids)).distinct().subquery("people")
@@ -101,6 +91,21 @@ class Delivery:
         found, stopped = self.database.written(take)
         self._count(stopped)
         return [letter for letter in found if letter.stop is None], len(found) < BATCH
+
+    def _claim(self, which: ColumnElement[bool], now: datetime) -> ReturningUpdate[int]:
+        """Claims a batch of these messages, and tells their ids."""
+        free = select(message.c.id).where(which).order_by(message.c.due_at).limit(BATCH)
+        return (
+            update(message)
+            .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
+            .values(
+                state="claimed",
+                fence=message.c.fence + 1,
+                attempts=message.c.attempts + 1,
+                lease_until=literal(now + LEASE, Instant()),
+            )
+            .returning(message.c.id)
+        )
 
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
@@ -176,6 +181,8 @@ class Delivery:
         may; the others are stopped. What may go, but not now, is in the queue again."""
         now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
+        may_go = [letter for letter, _ in wave if letter.message_id not in stops]
+        stops |= broadcasts.same_address(connection, self.program, self.step_id, may_go)
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
         self._record(connection, stopped)
         may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in stops]

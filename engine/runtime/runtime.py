@@ -22,7 +22,7 @@ from engine.language.content import Content
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime import admission, advance, delivery, parking, versions
+from engine.runtime import admission, advance, broadcasts, delivery, parking, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -232,11 +232,14 @@ class Runtime:
     def _held(self, connection: Connection, now: datetime) -> Callable[[Program, str], bool]:
         """Whether the messages of a step can't leave now: paused, or no provider of theirs takes any."""
         silent, paused = self.post.breakers.open(now), pauses(connection)
-        if not silent and not paused:
+        holding = broadcasts.holding(connection, now)
+        if not silent and not paused and not holding:
             return lambda program, step_id: False
 
         def held(program: Program, step_id: str) -> bool:
             step = program.graph.nodes[step_id].step
+            if (program.version_id, step_id) in holding:
+                return True
             if ALL in paused or program.name in paused or not isinstance(step, Step):
                 return True
             return all(self.post.silent(channel, now) for channel in step.channels())

@@ -129,6 +129,7 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "no_address": f"they have no {address}",
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",
+        "same_address": "another customer with the same address got it",
         "when": "the step's `when` was false",
         **_PROVIDER,
     }

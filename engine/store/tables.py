@@ -424,6 +424,22 @@ class MessageEvent(SQLModel, table=True):
     detail: dict[str, Any] | None = _json()
 
 
+class BroadcastAddress(SQLModel, table=True):
+    """An address, as a keyed hash, and the one message that a broadcast sends it: whoever else has the address gets
+    none. `fire` tells one broadcast of a step from the next."""
+
+    __tablename__ = "broadcast_address"
+    version_id: int = _points_to("journey_version", key=True)
+    step: str = _text(key=True)
+    visit: int = Field(primary_key=True)
+    fire: str = _text(key=True)
+    channel: str = _text(key=True)
+    address_hash: str = _text(key=True)
+    message_id: int = _points_to("message")
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class Parked(SQLModel, table=True):
     """An event one journey could not be matched with (its fault, not the event's). Kept for another try. `attempts`:
     how often it was tried; `at`: the last time."""
@@ -522,6 +538,7 @@ entry_quota = _table(EntryQuota)
 goal_reached = _table(GoalReached)
 message = _table(Message)
 message_event = _table(MessageEvent)
+broadcast_address = _table(BroadcastAddress)
 parked = _table(Parked)
 kept_hook = _table(KeptHook)
 zone_period = _table(ZonePeriod)
