@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.builtins import registry
-from engine.channels.base import Channel, Sender, Surroundings
+from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings
+from engine.channels.call import HttpCaller
+from engine.guarded.client import Guarded, origins
 from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
@@ -110,8 +112,18 @@ class App:
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
         project, team = self.content.project, self.content.project.team
         rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
-        link = self.subscriptions.link
-        return Post(self.channels, self.renderer, sender, link, team, rates=rates, pages=self.pages)
+        link, caller = self.subscriptions.link, self.caller
+        return Post(self.channels, self.renderer, sender, link, team, caller, rates=rates, pages=self.pages)
+
+    @cached_property
+    def caller(self) -> HttpCaller:
+        """Who asks other systems. Raises ConfigurationError."""
+        try:
+            guard = Guarded(inside=origins(self.settings.inside_origins))
+        except ValueError as error:
+            raise ConfigurationError(f"KARIBU_INSIDE_ORIGINS: {error}") from None
+        signing = self.settings.value_of("outgoing_secret")
+        return HttpCaller(guard, lambda name: self.settings.secret_of(f"call_{name}"), signing)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -54,6 +54,15 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(None, description="Their password.")
     smtp_ca_file: str | None = Field(None, description="Certificates to trust besides the system's, for the relay.")
 
+    inside_origins: str = Field(
+        "",
+        description="Origins inside, without TLS or at another port that steps may ask: `http://crm.internal:8080`, "
+        "with commas between.",
+    )
+    outgoing_secret: SecretStr | None = Field(
+        None, description="`whsec_…`: signs the calls of journeys (Standard Webhooks)."
+    )
+
     @classmethod
     def of(cls, root: Path | None = None, **given: Any) -> Settings:
         """The settings of a project directory; what is given here wins over the environment."""

@@ -111,6 +111,9 @@ class ScheduleTrigger(Timed):
             raise Wrong("a schedule is either a cron or a moment", "write schedule: or at:, not both")
         return self
 
+    def broadcasts(self) -> bool:
+        return True
+
     def dated(self) -> Iterable[Dated]:
         if self.at is not None:
             yield Dated(("at",), self.at, "nobody is let in any more")

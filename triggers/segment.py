@@ -23,6 +23,9 @@ class SegmentTrigger(TriggerModel):
         None, description="now: also those who are in it when the journey is published."
     )
 
+    def broadcasts(self) -> bool:
+        return self.members == "now"
+
     def named(self, joined_at: datetime | None = None, among: Select[Any] | None = None) -> Select[Any]:
         """Who is in the segment, or with `joined_at` who of these customers joined at that moment: rows of customer_id,
         cause, event_id.

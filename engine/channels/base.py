@@ -60,6 +60,26 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What another system is asked. `headers` may hold names of secrets, which are put in when it leaves; `key` is the
+    same for the same call in any repeat, and for no other."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, tuple[str | Secret, ...]], ...]
+    body: bytes | None
+    key: str
+    repeatable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The name of a secret."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """One message, ready to go: to whom, from whom, with which content.
 
@@ -81,6 +101,7 @@ class Outgoing:
     unsubscribe_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     shared: Shared | None = None
+    request: Request | None = None
 
     def __post_init__(self) -> None:
         if not self.ref or len(self.ref) > 100 or not REF_CHARACTERS.issuperset(self.ref):
@@ -91,9 +112,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has taken it. `provider_id` is what the provider calls it."""
+    """The provider has taken it. `provider_id` is what the provider calls it; `answer`: what a system that was asked
+    said, None where that could not be read."""
 
     provider_id: str
+    answer: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,12 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    exists,
     func,
     insert,
     literal,
+    literal_column,
+    not_,
     null,
     select,
     type_coerce,
@@ -103,12 +106,15 @@ def with_people(source: FromClause) -> FromClause:
 class Cohort:
     """The frozen cohort of one step in one transaction. `size` is how many it holds."""
 
-    def __init__(self, connection: Connection, step: str | None, now: datetime, pass_id: str, size: int) -> None:
+    def __init__(
+        self, connection: Connection, step: str | None, now: datetime, pass_id: str, size: int, family: bool
+    ) -> None:
         self.connection = connection
         self.step = step
         self.now = now
         self.pass_id = pass_id
         self.size = size
+        self.family = family
         self.moved = self.stayed = self.queued = self.ended = 0
 
     @classmethod
@@ -125,9 +131,11 @@ class Cohort:
         first: tuple[FromClause, ColumnElement[bool]] | None = None,
         people: bool = True,
         wait: bool = False,
+        family: bool = True,
     ) -> Cohort:
         """Judge, lock and take up to `limit` enrolments that `who` names. `first`: a table to start from, and how
         enrolments join it. `people`: whether they are judged by anything of their customer or of what let them in.
+        `family`: whether any of them may be a child enrolment, or have some.
 
         Rows another engine has locked are skipped (they are being moved), or with `wait` waited for."""
         scratch(connection, moving)
@@ -154,7 +162,7 @@ class Cohort:
         if limit is not None:
             rows = rows.limit(limit)
         result = connection.execute(insert(moving).from_select(list(moving.c), rows), execution_options=COUNTED)
-        return cls(connection, step, now, pass_id, result.rowcount)
+        return cls(connection, step, now, pass_id, result.rowcount, family)
 
     def verdicts(self) -> dict[tuple[str, str | None], int]:
         """How many got which verdict and reason."""
@@ -208,6 +216,8 @@ class Cohort:
                 "outcome": case((ended, "finished"), else_=null()),
             }
         self.moved += self._write(chosen, values)
+        if ended is not None or self.step is None:
+            self._end_families(chosen if self.step is None else and_(chosen, moving.c.verdict.in_(ends)))
 
     def sleep(self, verdict: str) -> None:
         """They stay here until their `due_at`: a row, never a sleeping process."""
@@ -270,6 +280,12 @@ class Cohort:
         ).where(moving.c.verdict == verdict)
         self.connection.execute(insert_ignore(self.connection, message).from_select(_MESSAGE, rows))
 
+    def await_children(self, verdict: str) -> None:
+        """They stay here until all of their children have ended."""
+        chosen = self._chosen([verdict])
+        self._decide("stays", chosen)
+        self.stayed += self._write(chosen, {"state": "waiting", "due_at": null(), "pass_id": self.pass_id})
+
     def finish(self, verdict: str, outcome: str) -> None:
         """Their journey ends here, with this outcome."""
         chosen = self._chosen([verdict])
@@ -286,6 +302,44 @@ class Cohort:
                 "pass_id": self.pass_id,
             },
         )
+        self._end_families(chosen)
+
+    def _end_families(self, ended: ColumnElement[bool]) -> None:
+        """The children of those who have ended, or were taken from where they waited for them, end with them; and a
+        parent whose last child has ended is awake again.
+
+        Two children may end at once: their parent's lock lets the later of them see that the other has ended."""
+        if not self.family:
+            return
+        who = select(moving.c.id).where(ended)
+        mark = f"{self.pass_id}/family"
+        orphans = (
+            update(enrolment)
+            .where(enrolment.c.parent_id.in_(who), IN_JOURNEY)
+            .values(state="ended", ended_at=self.now, due_at=None, outcome="with_parent", pass_id=mark)
+        )
+        if self.connection.execute(orphans).rowcount:
+            told = select(
+                enrolment.c.id,
+                enrolment.c.visit,
+                literal("ends"),
+                enrolment.c.step,
+                literal("with_parent"),
+                null(),
+                literal(self.now, Instant()),
+                null(),
+                null(),
+            ).where(enrolment.c.parent_id.in_(who), enrolment.c.pass_id == mark, enrolment.c.ended_at == self.now)
+            self.connection.execute(insert_ignore(self.connection, decision).from_select(_DECISION, told))
+        parents = select(enrolment.c.parent_id).where(enrolment.c.id.in_(who), enrolment.c.parent_id.is_not(None))
+        waiting = and_(enrolment.c.state == "waiting", enrolment.c.due_at.is_(None))
+        if self.connection.dialect.name == "postgresql":
+            found = select(enrolment.c.id).where(enrolment.c.id.in_(parents), waiting).order_by(enrolment.c.id)
+            self.connection.execute(found.with_for_update()).all()
+        child = enrolment.alias("child")
+        alive = exists().where(child.c.parent_id == enrolment.c.id, child.c.state != literal_column("'ended'"))
+        awake = update(enrolment).where(enrolment.c.id.in_(parents), waiting, not_(alive.correlate(enrolment)))
+        self.connection.execute(awake.values(due_at=self.now))
 
     def _stay(self, verdict: str, state: str, values: dict[str, Any]) -> None:
         chosen = self._chosen([verdict])

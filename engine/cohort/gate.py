@@ -41,6 +41,15 @@ TEAM = "team"
 """The channel of notices to the shop's own people: no customer's consent or address is asked."""
 
 
+CALL, FETCH = "call:", "fetch:"
+"""How the channels of calls begin, and of those that may be repeated; then comes the host."""
+
+
+def is_call(channel: str) -> bool:
+    """Whether this channel asks another system, and reaches no person."""
+    return channel.startswith((CALL, FETCH))
+
+
 def stop_reason(
     channel: str,
     topic: str,
@@ -56,7 +65,7 @@ def stop_reason(
     left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
     true where the message carries a code and they have none; second_yes: the message asks to confirm a consent that is
     pending, and is for nobody else."""
-    if channel == TEAM:
+    if channel == TEAM or is_call(channel):
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
     stops: list[tuple[ColumnElement[bool], str]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -102,20 +102,39 @@ class Program:
     @cached_property
     def names(self) -> Names:
         """What expressions in steps may name: the entry, and what came of the steps before."""
-        results, sends, coupons = {}, set(), set()
+        results, sends, coupons, saved = {}, set(), set(), {}
         for node in self.graph.nodes.values():
             if (awaits := node.step.awaits()) is not None:
                 results[node.id] = awaits.event
+            if (saves := node.step.saves()) is not None:
+                saved[saves.name] = (node.id, saves.type)
             if node.type in MESSAGES:
                 sends.add(node.id)
             if node.type == "coupon":
                 coupons.add(node.id)
         entry = self.journey.enter.entry_event()
-        return Names(entry=entry, results=results, sends=frozenset(sends), coupons=frozenset(coupons))
+        return Names(entry=entry, results=results, sends=frozenset(sends), coupons=frozenset(coupons), saved=saved)
+
+    @cached_property
+    def family(self) -> bool:
+        """Whether its enrolments may have children."""
+        return any(node.apart for node in self.graph.nodes.values())
+
+    def names_at(self, step_id: str | None) -> Names:
+        """What expressions of one step may name: inside an `each` also the item."""
+        node = self.graph.nodes.get(step_id or "")
+        around = None if node is None or not self.family else self.graph.around(node.path)
+        if around is None:
+            return self.names
+        repeats = around.step.repeats()
+        assert repeats is not None
+        item = self.parsed(repeats.list, self.names, False).type
+        return replace(self.names, item=item, item_as=repeats.name)
 
     def parsed(self, text: str, names: Names, condition: bool) -> Typed:
         """The typed tree of one of the journey's texts, read once."""
-        key = (text, names.event, names.item, condition, bool(names.results or names.sends or names.coupons))
+        inside = bool(names.results or names.sends or names.coupons or names.saved)
+        key = (text, names.event, names.item, names.item_as, condition, inside)
         if key not in self._parsed:
             self._parsed[key] = (parse_condition if condition else parse)(text, names, self.vocabulary)
         return self._parsed[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Double, FromClause, Text, case, cast, func, literal, null, or_
@@ -12,6 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Double, FromClause, Text, case
 from engine.cohort.chance import Chance, no_chance
 from engine.cohort.cohort import entry_event
 from engine.cohort.program import Program
+from engine.language import tree
 from engine.language.expression import Names, Typed
 from engine.language.types import Kind
 from engine.segments import seen, sql
@@ -35,6 +37,8 @@ class Scope:
     at_the_door: bool = False
     """Nobody is enrolled yet: the expressions see the customer and the event that names them."""
     chance: Chance = no_chance
+    step: str | None = None
+    """Where the enrolments stand."""
 
     @property
     def sources(self) -> tuple[FromClause, ...]:
@@ -101,10 +105,20 @@ class Scope:
         return seen.json_object(facts) if facts else null()
 
     def typed(self, text: str, event: Of | None = None, *, condition: bool = False) -> Typed:
-        names = Names(entry=self.program.names.entry) if self.at_the_door else self.program.names
+        names = self._names
         if event is not None:
             names = replace(names, event=event[0])
         return self.program.parsed(text, names, condition)
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(entry=self.program.names.entry) if self.at_the_door else self.program.names_at(self.step)
+
+    def stored_list(self, text: str) -> tuple[ColumnElement[Any], tuple[str, ...]]:
+        """The JSON document that a list stands in, and its place there."""
+        typed = self.typed(text)
+        assert isinstance(typed, tree.Name)
+        return sql.document(typed, self._frame(None)), typed.path
 
     def local(self, moment: ColumnElement[Any] | datetime) -> ColumnElement[int]:
         """The customer's wall clock at a moment, in microseconds."""
@@ -122,4 +136,6 @@ class Scope:
             entry=entry_event,
             event=None if event is None else event[1],
             enrolment=None if self.at_the_door else enrolment,
+            item=enrolment.c.item if self._names.item is not None else None,
+            child=self._names.item is not None,
         )

@@ -16,13 +16,13 @@ from engine.language.content import SEGMENTS, Content, is_journey, journey_file,
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
 from engine.language.expression import examine, parse
 from engine.language.fields import Expression, Literally, Marked, Refers, marked
-from engine.language.graph import Graph
+from engine.language.graph import Graph, Node
 from engine.language.holes import Hole, pieces
 from engine.language.journey import MESSAGES, StepModel
 from engine.language.tree import Typed
-from engine.language.types import Kind
+from engine.language.types import UNREAD, Kind
 from engine.language.values import stored
-from engine.language.vocabulary import TRANSACTIONAL, Names
+from engine.language.vocabulary import TRANSACTIONAL, Names, Vocabulary
 from engine.language.yaml import Document, Scalar
 
 _KEYS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.INSTANT)
@@ -33,6 +33,7 @@ _EXPECTED: Mapping[str, tuple[tuple[Kind, ...], str]] = {
     "key": (_KEYS, "a key is a text, a number or a date"),
     "amount": (_AMOUNTS, "an amount or a number is expected here"),
     "date": (_DATES, "a date is expected here"),
+    "list": ((Kind.LIST,), "a list is expected here, like entry.items"),
     "value": ((*_KEYS, *_AMOUNTS, Kind.BOOLEAN, Kind.DURATION), "a single value is expected here"),
 }
 
@@ -55,7 +56,26 @@ def names_in_steps(content: Content, name: str) -> Names:
         results={step: event for step, event in results.items() if event in content.project.known_events},
         sends=frozenset(node.id for node in nodes if node.type in MESSAGES),
         coupons=frozenset(node.id for node in nodes if node.type == "coupon"),
+        saved={saves.name: (node.id, saves.type) for node in nodes if (saves := node.step.saves()) is not None},
     )
+
+
+def names_at(content: Content, name: str, node: Node) -> Names:
+    """What the expressions of one step may name: inside an `each` also the item."""
+    names = names_in_steps(content, name)
+    around = content.graphs[name].around(node.path)
+    return names if around is None else with_item(names, around, content.vocabulary)
+
+
+def with_item(names: Names, around: Node, vocabulary: Vocabulary) -> Names:
+    """These names, and the item of the step around."""
+    repeats = around.step.repeats()
+    assert repeats is not None
+    try:
+        found = parse(repeats.list, names, vocabulary).type
+    except Wrong:
+        found = UNREAD  # told at the list itself
+    return replace(names, item=found if found.kind is Kind.LIST else None, item_as=repeats.name)
 
 
 def _known_event(content: Content, event: str | None) -> str | None:
@@ -78,8 +98,9 @@ class _Reading:
         for found in marked(journey, _is_step):
             yield from self.one(found, (), outside if found.path[0] == "enter" else names, None)
         for node in self.graph.nodes.values():
+            here = names_at(self.content, self.name, node)
             for found in marked(node.step, _is_step):
-                yield from self.one(found, node.path, names, node.id)
+                yield from self.one(found, node.path, here, node.id)
 
     def one(self, found: Marked, below: Path, names: Names, step: str | None) -> Iterator[Problem]:
         path = below + found.path

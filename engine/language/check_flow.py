@@ -41,6 +41,8 @@ def problems(content: Content) -> Iterator[Problem]:
             yield document.problem(("steps",), "a journey without steps does nothing", "write at least one step")
         for rule in (
             _ids,
+            _saved,
+            _apart,
             _jumps,
             _unreachable,
             _restless,
@@ -76,6 +78,42 @@ def _ids(way: _Way) -> Iterator[Problem]:
                 message = f'this step would be called "{place.id}", as the one in line {other} is'
             yield way.document.problem(at, message, "give each step its own id")
         first.setdefault(place.id, place.path)
+
+
+def _saved(way: _Way) -> Iterator[Problem]:
+    """What a step keeps has a name of its own."""
+    taken = {place.id: place.path for place in way.places if place.step.awaits() is not None}
+    for place in way.places:
+        if (saves := place.step.saves()) is None:
+            continue
+        at = (*place.path, place.step.type, "save")
+        if saves.name in RESERVED:
+            yield way.document.problem(at, f'"{saves.name}" means something else in expressions', "choose another name")
+        elif saves.name in taken:
+            message = f'the step in line {way.line(taken[saves.name])} is called "{saves.name}", or saves it, too'
+            yield way.document.problem(at, message, "give each its own name")
+        taken.setdefault(saves.name, place.path)
+
+
+def _apart(way: _Way) -> Iterator[Problem]:
+    """The way of an item stays among the steps that are done for it, and nobody else comes in there."""
+    goal = way.journey.goal
+    if goal and goal.jump and goal.jump in way.graph.nodes and way.graph.around(way.graph.nodes[goal.jump].path):
+        yield way.document.problem(("goal", "jump"), f'"{goal.jump}" is done for an item, and the customer is none')
+    for place in way.places:
+        around = way.graph.around(place.path)
+        repeats = place.step.repeats()
+        if around is not None and repeats is not None:
+            hint = "do it in a journey of its own, and start that"
+            yield way.document.problem(place.path, f"{place.step.type} can't stand inside another", hint)
+        if repeats is not None and repeats.name in RESERVED - {"item"} | {place.id for place in way.places}:
+            message = f'"{repeats.name}" means something else in expressions'
+            yield way.document.problem((*place.path, "as"), message, "choose another name")
+        for wanted in filter(None, (*place.step.jumps(), place.step.stands_for())):
+            node = way.graph.nodes.get(wanted)
+            if node is not None and way.graph.around(node.path) is not around:
+                message = f'this leads to "{wanted}", out of the steps for each item or into them'
+                yield way.document.problem(_said(way, place, wanted), message, "stay inside, or outside")
 
 
 def _jumps(way: _Way) -> Iterator[Problem]:
@@ -136,7 +174,7 @@ def _unreachable(way: _Way) -> Iterator[Problem]:
 
 def _goes_on(step: StepModel) -> bool:
     """Whether a customer may leave a step to the one below it."""
-    arms = step.arms()
+    arms = () if step.repeats() else step.arms()
     return step.falls_through and (not arms or any(all(map(_goes_on, arm.steps)) for arm in arms))
 
 

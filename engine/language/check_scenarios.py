@@ -125,9 +125,12 @@ class _Story:
             held = self.content.project.holds
             waits = [n.id for n in self.graph.nodes.values() if n.step.waits or (held and n.type == "send")]
             yield from self._step(line.waits, waits, (*at, "waits"), "wait")
+        calls = [node.id for node in self.graph.nodes.values() if node.type == "call"]
+        if line.calls is not None:
+            yield from self._step(line.calls, calls, (*at, "calls"), "call")
         for verb in ("sends", "skips"):
             ref = getattr(line, verb)
-            if ref is not None and ref not in self._templates():
+            if ref is not None and not (verb == "skips" and ref in calls) and ref not in self._templates():
                 hint = did_you_mean(ref, self._templates())
                 yield self.document.problem((*at, verb), f'this journey never sends "{ref}"', hint)
         if line.gives is not None and not _POINTS.fullmatch(line.gives):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.language.check_expressions import names_in_steps
+from engine.language.check_expressions import names_at
 from engine.language.content import PROJECT, Content, journey_file
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
 from engine.language.expression import examine, parse
@@ -198,7 +198,7 @@ def _sent(content: Content) -> Iterator[_Sent]:
 
 def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterator[Problem]:
     """Every name and function of a template, as the journey that sends it sees them."""
-    names = names_in_steps(content, sent.journey)
+    names = names_at(content, sent.journey, sent.node)
     for use in needs.uses:
         root, _, rest = use.text.partition(".")
         if root in OWN:
@@ -210,7 +210,7 @@ def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterat
                 yield lines.problem(
                     use.file, use.line, message, f"write with: {{{rest}: …}} at {sent.node.id}", use.text
                 )
-        elif use.text in names.results or use.text in ("customer", "entry"):
+        elif use.text in ("customer", "entry", *names.results, *names.saved, *([names.item_as] if names.item else [])):
             yield lines.problem(
                 use.file, use.line, f'"{use.text}" is not a value', f"write {use.text}. and a name", use.text
             )

@@ -195,7 +195,7 @@ class Reader:
         name = node.name
         if name == "now":
             return tree.Now()
-        if name in ("customer", "entry", "event") or (name == "item" and self.names.item):
+        if name in ("customer", "entry", "event") or (name == self.names.item_as and self.names.item):
             raise self.wrong(node, f'"{name}" is not a value', f"write {name}. and one of its names")
         if name in FUNCTIONS:
             raise self.wrong(node, f'"{name}" is a function', f"write {name}(…)")
@@ -232,7 +232,8 @@ class Reader:
                 raise self._at(part, f'unknown name "{owner}.{attr}"', did_you_mean(attr, fields))
             owner = f"{owner}.{attr}"
         assert type_ is not None
-        return tree.Name(scope=scope, step=step, path=tuple(attr for attr, _ in path), type=type_)
+        name = inner.name if scope == "saved" else None
+        return tree.Name(scope=scope, step=step, name=name, path=tuple(attr for attr, _ in path), type=type_)
 
     def _coupon(self, node: nodes.Getattr, path: list[tuple[str, nodes.Getattr]]) -> Typed:
         if not self.names.coupons:
@@ -251,9 +252,9 @@ class Reader:
 
     def _roots(self) -> list[str]:
         names = self.names
-        words = (("entry", names.entry), ("event", names.event), ("item", names.item), ("coupon", names.coupons))
+        words = [("entry", names.entry), ("event", names.event), (names.item_as, names.item), ("coupon", names.coupons)]
         here = [word for word, there in words if there]
-        return ["customer", "now", *here, *names.results]
+        return ["customer", "now", *here, *names.results, *names.saved]
 
     def _scope(self, node: nodes.Name) -> tuple[tree.Scope, str | None, Mapping[str, Type], str]:
         name, names = node.name, self.names
@@ -263,10 +264,13 @@ class Reader:
             return "event", None, self.properties(names.event, node), name
         if name == "entry" and names.entry is not None:
             return "entry", None, self.properties(names.entry, node), name
-        if name == "item" and names.item is not None:
+        if name == names.item_as and names.item is not None:
             return "item", None, dict(names.item.fields), name
         if name in names.results:
             return "result", name, self.properties(names.results[name], node), name
+        if name in names.saved:
+            step, type_ = names.saved[name]
+            return "saved", step, dict(type_.fields), name
         why = {
             "entry": "nobody was let in by an event here",
             "event": "no event is being judged here",

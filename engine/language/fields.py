@@ -81,7 +81,7 @@ class Expression:
     model.
     """
 
-    expects: Literal["condition", "key", "value", "amount", "date"]
+    expects: Literal["condition", "key", "value", "amount", "date", "list"]
     of_event: bool = False
 
 
@@ -189,6 +189,7 @@ Where = Annotated[str, *_BARE, Expression("condition", of_event=True)]
 Key = Annotated[str, *_BARE, Expression("key")]
 Value = Annotated[str, *_BARE, Expression("value")]
 Amount = Annotated[str, *_BARE, Expression("amount")]
+ListValue = Annotated[str, *_BARE, Expression("list")]
 DateValue = Annotated[str, *_BARE, Expression("date")]
 EventAmount = Annotated[str, *_BARE, Expression("amount", of_event=True)]
 Template = Annotated[str, _text(lambda text: text), WithJsonSchema({"type": "string"}), Literally()]

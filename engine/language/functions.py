@@ -266,7 +266,7 @@ def _any(call: Call) -> Typed:
         call.tell("where", f"{call.name}() needs a condition", f'like {call.name}(entry.items, item.sku == "A1")')
     where = None
     if call.has("where"):
-        names = replace(call.reader.names, item=over.type if listed else None)
+        names = replace(call.reader.names, item=over.type if listed else None, item_as="item")
         where = call.reader.inside(names, call.name, vague=not listed).condition(call.arguments["where"])
     function: Any = call.name
     type_ = NUMBER if call.name == "count" else BOOLEAN

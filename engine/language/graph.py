@@ -35,11 +35,18 @@ class Node:
     arms: Mapping[str, str | None] = field(default_factory=dict)
     jumps: tuple[str, ...] = ()
 
+    @property
+    def apart(self) -> bool:
+        """Whether its arms are ways of their own, and the customer goes on to the next step."""
+        return self.step.repeats() is not None
+
     @cached_property
     def leads_to(self) -> tuple[str | None, ...]:
         """Every place a customer can go from here, None for the end."""
         onward: tuple[str | None, ...] = tuple(self.arms.values())
-        if not self.arms:
+        if self.apart:
+            onward = (*onward, self.next)
+        elif not self.arms:
             onward = (self.next,) if self.step.falls_through else (None,)
         return tuple(dict.fromkeys((*onward, *self.jumps)))
 
@@ -95,6 +102,11 @@ class Graph:
             self._after[name] = found
         return found
 
+    def around(self, path: Path) -> Node | None:
+        """The step whose items come to this place, if any."""
+        within = (node for node in self.nodes.values() if node.apart and path[: len(node.path)] == node.path != path)
+        return next(within, None)
+
     def to_mermaid(self) -> str:
         """The graph as Mermaid flowchart text."""
         lines = ["flowchart TD", "  enter([enter])", f"  enter --> {_point(self.first)}"]
@@ -104,7 +116,7 @@ class Graph:
             lines.append(f"  {here}{{{label}}}" if node.arms else f"  {here}[{label}]")
             for arm, target in node.arms.items():
                 lines.append(f'  {here} -->|"{_shown(arm)}"| {_point(target)}')
-            if not node.arms:
+            if not node.arms or node.apart:
                 lines.append(f"  {here} --> {_point(node.next if node.step.falls_through else None)}")
             lines.extend(f"  {here} -.-> {_point(target)}" for target in node.jumps)
         return "\n".join([*lines, "  done([end])"]) + "\n"
@@ -148,7 +160,7 @@ class _Builder:
             label, n = arm.label, 2
             while label in arms:  # two arms of 50% are two arms
                 label, n = f"{arm.label} ({n})", n + 1
-            arms[label] = self.block(arm.steps, path + arm.path, after)
+            arms[label] = self.block(arm.steps, path + arm.path, None if step.repeats() else after)
         here = self.ids[path]
         self.nodes[path] = Node(here, step.type, step, path, after, MappingProxyType(arms), step.jumps())
         return here

@@ -48,6 +48,7 @@ from engine.language.fields import (
 from engine.language.moments import Duration, duration_text, parse_duration, text_or
 from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
+from engine.language.types import Type
 
 MESSAGES = ("send", "ask")
 """Steps whose message a journey may speak of: opened("id"), clicked("id")."""
@@ -77,6 +78,23 @@ class Awaits:
     where: str | None
     within: timedelta | None
     arm: str
+
+
+@dataclass(frozen=True)
+class Saves:
+    """What a step keeps for the steps after it: a name, and the type of the object that it stands for."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Whose items a step sends through its arms, each on a way of its own that ends with the arm: the list, and what an
+    item is called there."""
+
+    list: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,14 @@ class StepModel(Model):
         """The event this step listens for."""
         return None
 
+    def saves(self) -> Saves | None:
+        """What expressions may name once a customer has come through."""
+        return None
+
+    def repeats(self) -> Repeats | None:
+        """The list whose items take its arms; the customer goes on to the next step."""
+        return None
+
     def may_pass_at_once(self) -> bool:
         """Whether a customer may leave in the pass they came in: a loop made only of such steps would never rest."""
         return not self.waits
@@ -170,6 +196,10 @@ class TriggerModel(Model):
     def entry_event(self) -> str | None:
         """The event that `entry.*` is, or None when no event lets customers in."""
         return None
+
+    def broadcasts(self) -> bool:
+        """Whether it lets a whole audience in at once."""
+        return False
 
     def dated(self) -> Iterable[Dated]:
         """The days this trigger names."""
@@ -266,7 +296,6 @@ class Goal(Model):
         return self
 
 
-NOT_YET = ("call", "each")
 """Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
 
 
@@ -299,9 +328,6 @@ def read_step(value: Any, info: ValidationInfo) -> StepModel:
     models = {key: registry.steps[key] for key in value if key in registry.steps}
     model = first_named(models)
     if model is None:
-        for key in value:
-            if key in NOT_YET:
-                raise Wrong(f"{key} is not available yet", "remove this step", at=(key,), on_key=True)
         options = {"do"}.union(*(each.keys() for each in registry.steps.values()))
         key = unknown(value, registry.steps, options)
         if key is None:
@@ -413,6 +439,16 @@ class SplitArm(Model):
 _LABELLED: TypeAdapter[dict[str, tuple[StepModel, ...]]] = TypeAdapter(dict[str, Block])
 
 
+class Canary(Model):
+    """What goes first of a marketing broadcast to more than a thousand, and what keeps the rest back."""
+
+    share: Percent = Field(500, description="So many go first; 100% watches nobody.")
+    for_: Duration = Field(timedelta(minutes=30), alias="for", description="So long the rest waits once they are out.")
+    stop_at: Percent = Field(
+        500, description="More refused, bounced or called spam pauses the journey; spam weighs tenfold."
+    )
+
+
 def _of_the_project(value: Any, info: ValidationInfo) -> None:
     if value is not None:
         raise Wrong(f"{info.field_name} belongs in project.yaml, for all journeys", "remove it here", on_key=True)
@@ -437,6 +473,7 @@ class Journey(Model):
     goal: Goal | None = None
     holdout: Percent = Field(0, description="So many enter and are measured, but take no step.")
     steps: Block
+    canary: Canary = Field(default_factory=Canary, description="The first slice of a broadcast.")
     caps: OfTheProject = None
     quiet_hours: OfTheProject = None
 

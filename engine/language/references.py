@@ -44,7 +44,8 @@ def referenced(typed: Typed) -> References:
 
 def dotted(name: tree.Name) -> str:
     """A name as it is written."""
-    return ".".join([name.step if name.scope == "result" and name.step else name.scope, *name.path])
+    own = {"result": name.step, "saved": name.name}.get(name.scope)
+    return ".".join([own or name.scope, *name.path])
 
 
 def explain(typed: Typed, text: str) -> list[tuple[str, Typed]]:

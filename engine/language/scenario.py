@@ -17,13 +17,14 @@ it) the journey must do it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
 
 from engine.language.errors import Wrong
 from engine.language.fields import EventName, FieldName, Model, PoolName, StepId, TemplateRef, Text, named
@@ -87,6 +88,17 @@ Consent = Annotated[
 Properties = dict[FieldName, Any]
 
 
+def _answers(value: Any) -> Mapping[str, Any] | int:
+    if isinstance(value, Mapping | int):
+        return value
+    if isinstance(value, str) and re.fullmatch("[2-5][0-9]{2}", value):
+        return int(value)
+    raise Wrong("this is no answer", "write its JSON, like {price: 12.50}, or a status, like 404")
+
+
+Answers = Annotated[Any, PlainValidator(_answers), WithJsonSchema({"type": ["object", "integer", "string"]})]
+
+
 class Person(Model):
     """The customer of a story: their id, consents and tags; every other key is one of their attributes."""
 
@@ -132,12 +144,13 @@ class Line(Model):
     )
 
     sends: TemplateRef | None = None
-    skips: TemplateRef | None = None
+    skips: Text | None = Field(None, description="The template that is not sent, or the call that is not made.")
     reason: Text | None = Field(None, description="Why it is skipped, or held.")
     waits: StepId | None = None
     takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
     gives: Text | None = Field(None, description="coupon POOL, or so many points: coupon comeback-10, 100 points.")
-    calls: Text | None = None
+    calls: StepId | None = Field(None, description="The step that asks another system.")
+    responds: Answers | None = Field(None, description="What that says: its JSON as a mapping, or a status like 404.")
     reaches: Literal["goal"] | None = None
     value: Worth | None = Field(None, description="What the goal is worth.")
     ends: Text | None = Field(None, description="Why the journey is over.")
@@ -153,7 +166,12 @@ class Line(Model):
             )
         if self.at is not None and self.after is not None:
             raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
-        owned = (("with_", ("event", "answers")), ("reason", ("skips", "waits")), ("value", ("reaches",)))
+        owned = (
+            ("with_", ("event", "answers")),
+            ("responds", ("calls",)),
+            ("reason", ("skips", "waits", "calls")),
+            ("value", ("reaches",)),
+        )
         for option, owners in owned:
             if getattr(self, option) and verbs[0] not in owners:
                 key = option.rstrip("_")

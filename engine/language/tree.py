@@ -13,7 +13,7 @@ from typing import Literal as Word
 
 from engine.language.types import BOOLEAN, DATE, DURATION, INSTANT, NUMBER, UNREAD, Type
 
-Scope = Word["customer", "entry", "event", "item", "result"]
+Scope = Word["customer", "entry", "event", "item", "result", "saved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,13 @@ class Literal(Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name(Typed):
-    """A stored value. `result` scope: the event that a wait_for `step` waited for. An empty path: the item itself."""
+    """A stored value. `result` scope: the event that a wait_for `step` waited for; `saved`: what `step` kept as `name`.
+    An empty path: the item itself."""
 
     scope: Scope
     path: tuple[str, ...]
     step: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

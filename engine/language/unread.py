@@ -12,7 +12,7 @@ from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInf
 
 from engine.language.errors import Path, dotted
 from engine.language.fields import Partly
-from engine.language.journey import NOT_YET, ArmOf, Block, ExitRule, GivenUp, Goal, StepModel, TriggerModel
+from engine.language.journey import ArmOf, Block, ExitRule, GivenUp, Goal, StepModel, TriggerModel
 from engine.language.naming import first_named
 from engine.language.registry import Registry
 
@@ -105,7 +105,7 @@ def holds_steps(value: Any, registry: Registry) -> bool:
 def _is_step(value: Any, registry: Registry) -> bool:
     if isinstance(value, StepModel | GivenUp):
         return True
-    return isinstance(value, Mapping) and any(key in registry.steps or key in NOT_YET for key in value)
+    return isinstance(value, Mapping) and any(key in registry.steps for key in value)
 
 
 def _blocks(rest: Any, path: Path) -> Iterator[ArmOf]:

@@ -134,8 +134,9 @@ class Names:
     """What an expression may name where it stands, besides the customer.
 
     entry, event: the name of the event that let them in / that is being judged (None: there is none).
-    item: the object type of `item`. results: a wait_for's id → its event. sends: ids of the send steps; coupons: of the
-    coupon steps.
+    item: the object type of `item`, which may be called otherwise (`item_as`). results: a wait_for's id → its event.
+    sends: ids of the send steps; coupons: of the coupon steps. saved: the name that a step keeps something under → its
+    id and the object's type.
     """
 
     entry: str | None = None
@@ -144,6 +145,8 @@ class Names:
     results: Mapping[str, str] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
     coupons: frozenset[str] = frozenset()
+    saved: Mapping[str, tuple[str, Type]] = field(default_factory=dict)
+    item_as: str = "item"
 
     def __post_init__(self) -> None:
         if self.item is not None and self.item.kind not in (Kind.OBJECT, Kind.LIST):

@@ -31,9 +31,10 @@ from engine.cohort.chance import Chance, no_chance
 from engine.cohort.cohort import EXITED, Cohort
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
+from engine.cohort.standing import NOT_SENT
 from engine.cohort.step import Step
 from engine.runtime.pace import Pace
-from engine.steps.send import CAPPED_OUT, NOT_SENT
+from engine.steps.send import CAPPED_OUT
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
 from engine.store.types import Instant
@@ -138,7 +139,7 @@ def move_step(
     node = program.graph.nodes[step_id]
     step = node.step
     assert isinstance(step, Step)
-    scope = Scope(program, now, chance=chance)
+    scope = Scope(program, now, chance=chance, step=step_id)
     judgement = step.judge(node, scope)
     if program.exits_when:
         leaves = scope.exits()
@@ -159,7 +160,14 @@ def move_step(
 
     def move(connection: Connection) -> StepReport:
         cohort = Cohort.freeze(
-            connection, step=step_id, who=who, judgement=judgement, now=now, pass_id=pass_id, limit=limit
+            connection,
+            step=step_id,
+            who=who,
+            judgement=judgement,
+            now=now,
+            pass_id=pass_id,
+            limit=limit,
+            family=program.family,
         )
         if not cohort.size:
             return StepReport(step_id)

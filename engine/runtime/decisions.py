@@ -12,13 +12,16 @@ from engine.cohort import coupons, points
 from engine.cohort.cohort import HELD_BACK, entry_event
 from engine.cohort.gate import NO_COUPON
 from engine.cohort.program import Program
+from engine.cohort.standing import IN_DOUBT, SENT
 from engine.language.graph import Node
 from engine.language.moments import duration_text
 from engine.runtime.conditions import Judged, judge_then
 from engine.runtime.words import Words, held, stopped
 from engine.segments.frame import Frame
 from engine.steps.branch import Branch
+from engine.steps.call import Call
 from engine.steps.coupon import Coupon
+from engine.steps.each import Each
 from engine.steps.notify import Notify
 from engine.steps.points import Points
 from engine.steps.send import Send
@@ -81,6 +84,8 @@ def cause(program: Program | None, text: str, event_name: str | None) -> str:
         return f"the schedule went off ({rest.replace('T', ' ')})"
     if kind == "start":
         return "another journey sent them"
+    if kind == "each":
+        return f"it is item {rest.rpartition(':')[2]} of a list"
     if kind == "manual":
         return "somebody entered them by hand"
     return text
@@ -102,6 +107,8 @@ def _ended(one: Row[Any], words: Words) -> str:
     if one.outcome == "exited":
         seen = ", ".join(f"{name} was {value}" for name, value in (one.detail or {}).items())
         return f"left{at}: a condition of exit became true" + (f" ({seen})" if seen else "")
+    if one.outcome == "with_parent":
+        return f"ended{at}: the journey of which this is an item is over"
     if one.outcome == "restarted":
         return f"ended{at}: started anew by the next entry"
     if one.outcome == "stopped":
@@ -133,6 +140,10 @@ def _stays(node: Node | None, one: Row[Any], until: datetime | None, words: Word
         return f"the message is held{end}: {held(one.reason)}"
     if node is not None and isinstance(node.step, Coupon):
         return f"waits for a code of {node.step.coupon}{end}"
+    if node is not None and isinstance(node.step, Each):
+        return f"waits for its {(one.detail or {}).get('items', 0):g} items" + (
+            f", {node.step.at_most} at most" if one.reason else ""
+        )
     return f"{one.outcome}{end}"
 
 
@@ -148,6 +159,10 @@ def _moved(
     step = node.step
     if isinstance(step, Send):
         return Told(_sent(step, program, one, message))
+    if isinstance(step, Call):
+        return Told(_called(step, one))
+    if isinstance(step, Each):
+        return Told("the ways of all items have ended" if way.parent_id is None else _did(node))
     if isinstance(step, Wait):
         return Told("the wait is over", aside=True)
     if isinstance(step, WaitFor):
@@ -193,6 +208,15 @@ def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None)
     return f"{template} was not sent: {why}"
 
 
+def _called(step: Call, one: Row[Any]) -> str:
+    host = step.call.host
+    if one.outcome == SENT:
+        return f"asked {host}" + (f", but nothing is kept of its {one.reason}" if one.reason else "")
+    if one.outcome == IN_DOUBT:
+        return f"asked {host}, and nobody can say whether that arrived ({one.reason}), so it is not asked again"
+    return f"{host} was not asked, or refused: {stopped(one.reason, '', '')}"
+
+
 def _branched(
     connection: Connection, program: Program, step: Branch, node: Node, way: Row[Any], one: Row[Any], words: Words
 ) -> str:
@@ -201,7 +225,7 @@ def _branched(
     for label, arm in zip(node.arms, step.branch, strict=False):
         if arm.if_ is None:
             break
-        judged = seen_then(connection, program, arm.if_, one.detail or {}, way.id, one.at)
+        judged = seen_then(connection, program, node.id, arm.if_, one.detail or {}, way.id, one.at)
         if label == one.outcome:
             if judged is not None:
                 because.append(words.parts(judged.parts, one.at, past=True))
@@ -213,16 +237,25 @@ def _branched(
 
 
 def seen_then(
-    connection: Connection, program: Program, text: str, recorded: dict[str, Any], enrolment_id: int, at: datetime
+    connection: Connection,
+    program: Program,
+    step_id: str,
+    text: str,
+    recorded: dict[str, Any],
+    enrolment_id: int,
+    at: datetime,
 ) -> Judged | None:
     """A condition of a step as the recorded values make it."""
-    typed = program.parsed(text, program.names, True)
+    names = program.names_at(step_id)
+    typed = program.parsed(text, names, True)
     frame = Frame(
         customer=customer,
         now=at,
         zone=program.project.brand.timezone,
         entry=entry_event,
         enrolment=enrolment,
+        item=enrolment.c.item if names.item is not None else None,
+        child=names.item is not None,
     )
     source = enrolment.join(customer, customer.c.id == enrolment.c.customer_id).outerjoin(
         entry_event, entry_event.c.id == enrolment.c.event_id

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, true, tuple_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
 from engine.cohort.gate import TEAM
@@ -24,7 +25,7 @@ from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.values import RenderError
-from engine.runtime import holding, letters, matching, rates
+from engine.runtime import broadcasts, calls, holding, letters, matching, rates
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
@@ -76,24 +77,14 @@ class Delivery:
             running(version_id),
             not_(paused(self.program.name)),
         )
-        claim = (
-            update(message)
-            .values(
-                state="claimed",
-                fence=message.c.fence + 1,
-                attempts=message.c.attempts + 1,
-                lease_until=literal(now + LEASE, Instant()),
-            )
-            .returning(message.c.id)
-        )
 
         def take(connection: Connection) -> tuple[list[Letter], list[Settled], bool]:
+            first = broadcasts.may_leave(connection, self.program, self.step_id, now)
             room = self._room(connection, now)
             most = min([BATCH, *filter(None, room.values())])
             closed = [*silent, *(channel for channel, n in room.items() if not n)]
-            free = select(message.c.id).where(mine, message.c.channel.not_in(closed))
-            free = free.order_by(message.c.due_at).limit(most).with_for_update(skip_locked=True)
-            ids = sorted(connection.scalars(claim.where(message.c.id.in_(free))))
+            which = and_(mine, message.c.channel.not_in(closed), true() if first is None else first)
+            ids = sorted(connection.scalars(self._claim(which, most, now)))
             if not ids:
                 return [], [], True
             people = select(message.c.customer_id).where(message.c.id.in_(ids)).distinct().subquery("people")
@@ -112,6 +103,21 @@ class Delivery:
         claimed, stopped, done = self.database.written(take)
         self._count(stopped)
         return claimed, done
+
+    def _claim(self, which: ColumnElement[bool], most: int, now: datetime) -> ReturningUpdate[int]:
+        """Claims at most so many of these messages, and tells their ids."""
+        free = select(message.c.id).where(which).order_by(message.c.due_at).limit(most)
+        return (
+            update(message)
+            .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
+            .values(
+                state="claimed",
+                fence=message.c.fence + 1,
+                attempts=message.c.attempts + 1,
+                lease_until=literal(now + LEASE, Instant()),
+            )
+            .returning(message.c.id)
+        )
 
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
@@ -134,7 +140,7 @@ class Delivery:
                 elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
                     refused.append((letter, wait(result, letter.attempts, _chance(letter))))
                 else:
-                    settled.append(_settled(letter, result))
+                    settled.append(_settled(letter, result, self.program))
             self.post.waves.took(len(going), len(late), self.clock.now() - asked)
             ready = late + ready
 
@@ -186,8 +192,10 @@ class Delivery:
         may; the others are stopped. What may go, but not now, is in the queue again."""
         now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
+        may_go = [letter for letter, _ in wave if letter.message_id not in stops]
+        stops |= broadcasts.same_address(connection, self.program, self.step_id, may_go)
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
-        asking = [letter for letter, _ in wave if letter.message_id not in stops]
+        asking = [letter for letter in may_go if letter.message_id not in stops]
         asked = holding.quiet(connection, self.program, asking, now)
         holding.hold(connection, self.step_id, asking, asked.held, now)
         stopped += _stopped(asking, asked)
@@ -240,10 +248,11 @@ def deliver(database: Database, program: Program, step_id: str, clock: Clock, po
             return delivery.report
 
 
-def _settled(letter: Letter, result: Result) -> Settled:
+def _settled(letter: Letter, result: Result, program: Program) -> Settled:
     match result:
-        case Accepted(provider_id):
-            return _of(letter, "accepted", None, provider_id)
+        case Accepted(provider_id, answer):
+            settled = _of(letter, "accepted", None, provider_id)
+            return settled if letter.call is None else calls.kept(settled, letter.call, answer, program.vocabulary)
         case Refused(reason):
             return _of(letter, "refused", reason)
         case InDoubt(reason):

@@ -48,7 +48,7 @@ from engine.cohort.scope import Scope
 from engine.language.journey import Again
 from engine.runtime import quota
 from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, scratch
-from engine.store.tables import IN_JOURNEY, candidate, customer, decision, enrolment, refusal
+from engine.store.tables import IN_JOURNEY, NO_CHILD, candidate, customer, decision, enrolment, refusal
 from engine.store.types import Instant, id_type, json_type
 
 arriving = Table(
@@ -148,6 +148,7 @@ def _judge(connection: Connection, program: Program, named: Subquery, now: datet
         enrolment.c.customer_id == customer.c.id,
         enrolment.c.journey == program.name,
         enrolment.c.key == key_text,
+        NO_CHILD,
     )
     same_cause = exists().where(mine, enrolment.c.cause == named.c.cause)
     stops: list[Any] = [(same_cause, "same"), (key.is_(None), "no_key")]

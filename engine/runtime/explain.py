@@ -291,9 +291,11 @@ def _state(row: Row[Any], last: Row[Any] | None, sent: Mapping[tuple[int, str], 
         reason = (last.reason or "") if last is not None else ""
         if row.outcome == "exited" and reason.startswith("event:"):
             return f"left, as {reason.removeprefix('event:')} came"
-        return {"exited": "left by a condition of exit", "held_out": "held out"}.get(
+        return {"exited": "left by a condition of exit", "held_out": "held out", "with_parent": "over"}.get(
             row.outcome, (row.outcome or "finished").replace("_", " ")
         )
+    if row.state == "waiting" and row.due_at is None:
+        return f"waits at {row.step} until the ways of all items have ended"
     if row.state == "waiting":
         return f"waits at {row.step} until {words.time(row.due_at)}"
     if row.state == "listening":

@@ -106,7 +106,8 @@ def hold(
 
 
 def _marketing(letters: Sequence[Letter]) -> list[Letter]:
-    return [letter for letter in letters if letter.route != TEAM and letter.topic != TRANSACTIONAL]
+    mails = [letter for letter in letters if letter.route != TEAM and letter.call is None]
+    return [letter for letter in mails if letter.topic != TRANSACTIONAL]
 
 
 def _quiet(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:

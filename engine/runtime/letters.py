@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,13 +17,16 @@ from engine.cohort.filled import expressions, fill, text_of
 from engine.cohort.gate import ADDRESS, DUPLICATE, HOLDS, TEAM, stop_reason
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
+from engine.language.types import Kind
 from engine.rendering.renderer import Renderer
 from engine.rendering.values import BrokenTemplate, Rendered
 from engine.runtime.references import reference
-from engine.runtime.values import computed, customer_values, event_values
+from engine.runtime.values import computed, customer_values, event_values, plain
+from engine.steps.call import Asked, Call
 from engine.steps.notify import Notify
 from engine.steps.send import Send
 from engine.store.tables import coupon, customer, decision, enrolment, event, message
+from engine.store.types import micros
 
 _WHOSE = (
     message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
@@ -39,7 +42,8 @@ _COUPON = re.compile(r"\bcoupon\b")
 class Letter:
     """A claimed message with all that rendering it takes. `was_held`: it has waited for the end of quiet hours or for
     room under a cap. `stop`: why it may not go after all; `links`: those that its template shows; `confirms`: it asks
-    for the second yes; `survey`: the one it asks."""
+    for the second yes; `survey`: the one it asks; `call`: what is asked of another system, with a `key` that no other
+    call has."""
 
     message_id: int
     enrolment_id: int
@@ -65,13 +69,15 @@ class Letter:
     address_hash: str | None = None
     confirms: bool = False
     survey: str | None = None
+    call: Asked | None = None
+    key: str = ""
 
 
 def load(
     connection: Connection, program: Program, step_id: str, ids: Sequence[int], now: datetime, renderer: Renderer
 ) -> list[Letter]:
     """The letters of these claimed messages of one step, in order."""
-    scope = Scope(program, now)
+    scope = Scope(program, now, step=step_id)
     routes = connection.execute(
         select(message.c.channel, message.c.template).where(message.c.id.in_(ids)).distinct()
     ).all()
@@ -95,7 +101,11 @@ def _of_one_template(
     filled = dict(step.with_) if isinstance(step, Send) else {}
     if isinstance(step, Notify):
         filled = {"text": step.notify.text}
-    calls, links = ((), frozenset[str]()) if channel == TEAM else _needs(renderer, template)
+    asked = step.call if isinstance(step, Call) else None
+    if asked is not None:
+        calls, links = asked.expressions, frozenset[str]()
+    else:
+        calls, links = ((), frozenset[str]()) if channel == TEAM else _needs(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
     these = and_(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
     carrying = channel != TEAM and carries(renderer, template, texts)
@@ -113,10 +123,13 @@ def _of_one_template(
             message.c.route,
             message.c.topic,
             message.c.customer_id,
+            message.c.queued_at,
             message.c.reason.label("held"),
             stop.label("stop"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
+            enrolment.c.item,
+            enrolment.c.parent_id,
             coupon.c.code.label("coupon_code"),
             coupon.c.expires_at.label("coupon_expires"),
             *columns,
@@ -124,7 +137,9 @@ def _of_one_template(
         .select_from(_WHOSE.outerjoin(coupon, coupon.c.id == message.c.coupon_id))
         .where(these)
     ).all()
-    heard = _heard(connection, program, [row.enrolment_id for row in rows])
+    ways = [way for row in rows for way in (row.enrolment_id, row.parent_id) if way is not None]
+    heard, saved = _heard(connection, program, ways), _saved(connection, program, ways)
+    names = program.names_at(step_id)
     letters = []
     for row in rows:
         results = {
@@ -139,8 +154,11 @@ def _of_one_template(
             "with": {name: put(text, results, show) for name, text in filled.items()},
             "coupon": {"code": row.coupon_code, "expires": row.coupon_expires},
             "_calls": {text: results[text] for text in calls},
-            **heard.get(row.enrolment_id, {}),
         }
+        for way in filter(None, (row.parent_id, row.enrolment_id)):
+            values |= {**heard.get(way, {}), **saved.get(way, {})}
+        if names.item is not None:
+            values[names.item_as] = plain(row.item, replace(names.item, kind=Kind.OBJECT), program.vocabulary) or {}
         letters.append(
             Letter(
                 message_id=row.message_id,
@@ -157,16 +175,18 @@ def _of_one_template(
                 journey=program.name,
                 step=step_id,
                 external_id=row.external_id,
-                address="" if channel == TEAM else row._mapping[ADDRESS[channel][0].name] or "",
+                address="" if channel not in ADDRESS else row._mapping[ADDRESS[channel][0].name] or "",
                 name=" ".join(filter(None, (row.first_name, row.last_name))),
                 locale=row.locale,
                 was_held=row.held in HOLDS,
                 stop=row.stop,
                 values=values,
                 links=links,
-                address_hash=None if channel == TEAM else row._mapping[ADDRESS[channel][1].name],
+                address_hash=None if channel not in ADDRESS else row._mapping[ADDRESS[channel][1].name],
                 confirms=isinstance(step, Send) and step.second_yes,
                 survey=step.survey() if isinstance(step, Send) else None,
+                call=asked,
+                key=f"{reference(row.enrolment_id, row.visit, row.route)}-{micros(row.queued_at):x}",
             )
         )
     return letters
@@ -187,7 +207,7 @@ def _stop(scope: Scope, step_id: str, channel: str, no_coupon: ColumnElement[boo
     step = scope.program.graph.nodes[step_id].step
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
-    when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
+    when = scope.condition(step.when) if isinstance(step, Send | Call) and step.when is not None else None
     here = None if channel == TEAM else left
     second_yes = isinstance(step, Send) and step.second_yes
     stop = stop_reason(
@@ -201,7 +221,7 @@ def stops(
     connection: Connection, program: Program, step_id: str, letters: Sequence[Letter], now: datetime
 ) -> dict[int, str]:
     """Those of these messages (by id) that may not go any more, and why."""
-    scope = Scope(program, now)
+    scope = Scope(program, now, step=step_id)
     found: dict[int, str] = {}
     for channel in sorted({letter.channel for letter in letters}):
         ids = [letter.message_id for letter in letters if letter.channel == channel]
@@ -253,4 +273,23 @@ def _heard(connection: Connection, program: Program, enrolments: Sequence[int]) 
     for enrolment_id, step, properties in rows:
         values = event_values(properties, program.names.results[step], program.vocabulary)
         found.setdefault(enrolment_id, {})[step] = values
+    return found
+
+
+def _saved(connection: Connection, program: Program, enrolments: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What steps have kept for each enrolment, by its name: the latest of each step."""
+    names = {step: (name, type_) for name, (step, type_) in program.names.saved.items()}
+    if not names:
+        return {}
+    rows = connection.execute(
+        select(decision.c.enrolment_id, decision.c.step, decision.c.detail)
+        .where(
+            decision.c.enrolment_id.in_(list(enrolments)), decision.c.kind == "moves", decision.c.step.in_(list(names))
+        )
+        .order_by(decision.c.enrolment_id, decision.c.visit)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for enrolment_id, step, detail in rows:
+        name, type_ = names[step]
+        found.setdefault(enrolment_id, {})[name] = plain(detail, type_, program.vocabulary) or {}
     return found

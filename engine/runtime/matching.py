@@ -38,7 +38,7 @@ from engine.cohort.scope import Scope
 from engine.runtime.entry import ENTERS, Entered, arriving, enter
 from engine.store import marks
 from engine.store.scratch import COUNTED, insert_ignore, scratch
-from engine.store.tables import IN_JOURNEY, customer, decision, enrolment, event, goal_reached
+from engine.store.tables import IN_JOURNEY, NO_CHILD, customer, decision, enrolment, event, goal_reached
 from engine.store.types import Instant, id_type, micros, span
 from triggers.event import EventTrigger
 
@@ -175,7 +175,7 @@ def _hear_in_turn(
         return
     undecided: ColumnElement[bool] = IN_JOURNEY
     if program.goal_events:
-        undecided = or_(IN_JOURNEY, not_(exists().where(goal_reached.c.enrolment_id == enrolment.c.id)))
+        undecided = or_(IN_JOURNEY, and_(NO_CHILD, not_(exists().where(goal_reached.c.enrolment_id == enrolment.c.id))))
     next_turn = select(func.min(earlier.c.turn)).select_from(Onward(earlier, enrolment, _inside(program, earlier)))
     number = 0
     while (number := connection.scalar(next_turn.where(just, undecided, earlier.c.turn > number))) is not None:
@@ -225,6 +225,7 @@ def exit_by_event(
             pass_id="event",
             first=(_events(arrived), _inside(program, arrived)),
             wait=True,
+            family=program.family,
         )
         cohort.finish(EXITED, EXITED)
 
@@ -243,6 +244,7 @@ def exit_when(connection: Connection, program: Program, people: FromClause, now:
         pass_id="event",
         first=(people, _inside(program, people)),
         wait=True,
+        family=program.family,
     )
     cohort.finish(EXITED, EXITED)
 
@@ -261,6 +263,7 @@ def reach_goals(
     scope = Scope(program, now)
     mine = and_(
         _of(program),
+        NO_CHILD,
         event.c.name == goal.event,
         event.c.occurred_at >= _since(),
         event.c.occurred_at <= _since() + literal(span(goal.within)),
@@ -295,6 +298,7 @@ def reach_goals(
         pass_id="event",
         first=(_events(arrived), _inside(program, arrived)),
         wait=True,
+        family=program.family,
     )
     if jump is None:
         cohort.finish(REACHED, REACHED)

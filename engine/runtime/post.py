@@ -18,8 +18,9 @@ from engine.rendering.links import Confirmation, Pages, Preferences, Question, S
 from engine.rendering.renderer import Renderer
 from engine.rendering.shared import shared
 from engine.rendering.values import Links, RenderError
-from engine.runtime import letters
+from engine.runtime import calls, letters
 from engine.runtime.breakers import Breakers
+from engine.runtime.calls import Caller
 from engine.runtime.clock import Clock, VirtualClock
 from engine.runtime.letters import Letter
 from engine.runtime.waves import FRESH, Waves
@@ -33,14 +34,15 @@ log = logging.getLogger("karibu.delivery")
 @dataclass(frozen=True)
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
-    customers' other pages; `threads`: how many messages are handed over at once to a channel that takes them one by
-    one; `rates`: of the channels that have one."""
+    customers' other pages; `caller`: who asks other systems; `threads`: how many messages are handed over at once to a
+    channel that takes them one by one; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
     sender: Sender
     unsubscribe: Callable[[Subscription], str]
     team: Mapping[str, str] = field(default_factory=dict)
+    caller: Caller | None = None
     threads: int = 8
     rates: Mapping[str, Rate] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=Breakers)
@@ -49,6 +51,8 @@ class Post:
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
+        if letter.call is not None:
+            return calls.made(letter, self.sender, now)
         transactional = letter.topic == TRANSACTIONAL
         url = None
         if not transactional:
@@ -130,7 +134,9 @@ class Post:
         return results
 
     def _hand_over(self, turns: _Turns) -> None:
-        channel, messages = self.channels.get(turns.channel), [turns.wave[at] for at in turns.places]
+        messages = [turns.wave[at] for at in turns.places]
+        asks = messages[0].request is not None  # a channel of calls has nothing but calls
+        channel = self.caller if asks else self.channels.get(turns.channel)
         if channel is None:
             for turn in range(len(messages)):
                 turns.settle(turn, Refused("no_channel"))
@@ -171,7 +177,7 @@ class _Turns:
         self.results[self.places[turn]] = result
         self.post.breakers.heard(self.channel, result, self.clock.now())
 
-    def one(self, channel: Channel, turn: int) -> None:
+    def one(self, channel: Channel | Caller, turn: int) -> None:
         """Hand over one message by itself."""
         if self.fresh():
             try:

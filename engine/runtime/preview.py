@@ -6,7 +6,7 @@ What isn't known (the event that let somebody in, where they have none like it) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -104,7 +104,7 @@ def preview(
     Raises RenderError and BrokenTemplate."""
     vocabulary = content.vocabulary
     made: list[str] = []
-    names = place.program.names if place is not None else Names()
+    names = place.program.names_at(place.id) if place is not None else Names()
     person: Any = who if who is not None else someone(vocabulary, locale, now)
     if who is None:
         made.append("customer")
@@ -117,6 +117,11 @@ def preview(
         values["coupon"] = {"code": "YOUR-CODE", "expires": now + timedelta(days=30)}
     for step, name in names.results.items():
         values[step] = event_values(sample_event(name, vocabulary, now), name, vocabulary)
+    if names.item is not None:
+        item = replace(names.item, kind=Kind.OBJECT)
+        values[names.item_as] = plain(sample(names.item_as, item, now), item, vocabulary)
+    for name, (_, type_) in names.saved.items():
+        values[name] = plain(sample(name, type_, now), type_, vocabulary)
     filled = dict(place.step.with_) if place is not None else {}
     needs = renderer.needs(ref)
     texts = dict.fromkeys([*needs.calls, *(one for text in filled.values() for one in expressions(text))])

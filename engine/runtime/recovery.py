@@ -9,6 +9,7 @@ from functools import partial
 
 from sqlalchemy import Connection, and_, literal, or_, true, update
 
+from engine.cohort.gate import FETCH
 from engine.cohort.program import Program
 from engine.runtime import doubts
 from engine.runtime.post import Post
@@ -43,7 +44,7 @@ def recover_all(
 
 def _take_up(connection: Connection, program: Program, post: Post, now: datetime, alone: bool) -> tuple[int, int]:
     expired = true() if alone else message.c.lease_until <= literal(now, Instant())
-    repeatable = message.c.channel.in_(sorted(post.repeatable()))
+    repeatable = or_(message.c.channel.in_(sorted(post.repeatable())), message.c.channel.startswith(FETCH))
     again = or_(message.c.state == "claimed", and_(message.c.state == "dispatching", repeatable))
     mine = and_(message.c.version_id == program.version_id, UNSETTLED)
     back = update(message).where(mine, again, expired)

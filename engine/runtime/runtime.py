@@ -26,7 +26,7 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.runtime import admission, advance, delivery, feedback, parking, rates, versions
+from engine.runtime import admission, advance, broadcasts, delivery, feedback, parking, rates, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -45,6 +45,7 @@ from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
 from engine.runtime.waiting import Watch
 from engine.segments.survey import prepare
+from engine.steps.call import Call
 from engine.store import published
 from engine.store.database import Database
 from engine.store.local_time import ensure_used_zones
@@ -282,11 +283,14 @@ class Runtime:
         """Whether the messages of a step can't leave now: paused, no provider takes any, or their rate is used up."""
         silent, paused = self.post.breakers.open(now), pauses(connection)
         spent = {one: rates.used_up(connection, self.post.rates, now, transactional=one) for one in (False, True)}
-        if not silent and not paused and not any(spent.values()):
+        holding = broadcasts.holding(connection, now)
+        if not silent and not paused and not any(spent.values()) and not holding:
             return lambda program, step_id: False
 
         def held(program: Program, step_id: str) -> bool:
             step = program.graph.nodes[step_id].step
+            if (program.version_id, step_id) in holding:
+                return True
             if ALL in paused or program.name in paused or not isinstance(step, Step):
                 return True
             urgent = program.topic == TRANSACTIONAL or TEAM in step.channels()
@@ -333,11 +337,17 @@ class Runtime:
         """Write down that an engine is at work. When one starts where nobody was for long, nothing is sent until a
         person has looked: since when nobody was. Channels that overwrite their own messages need no such care."""
         now = self.clock.now()
-        careless = self.post.repeatable() == self.post.channels.keys()
+        careless = self.post.repeatable() == self.post.channels.keys() and not self._calls()
         with self.database.write() as connection:
             since = fence(connection, now) if starting and not careless else None
             alive(connection, now)
         return since
+
+    def _calls(self) -> bool:
+        """Whether a journey asks another system."""
+        return any(
+            isinstance(node.step, Call) for program in self.programs().values() for node in program.graph.nodes.values()
+        )
 
     def recover(self, *, alone: bool = False) -> dict[str, int]:
         """Take up what a crash left of messages. `alone`: this is the only engine, so every claim is its dead

@@ -14,11 +14,13 @@ from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
+from engine.cohort.standing import IN_DOUBT, NOT_SENT, SENT
 from engine.runtime.doubts import spoken_of
-from engine.steps.send import CAPPED_OUT, IN_DOUBT, NOT_SENT, SENT, Send
+from engine.steps.call import Call
+from engine.steps.send import CAPPED_OUT, Send
 from engine.store.scratch import fill, scratch
 from engine.store.tables import enrolment, message
-from engine.store.types import id_type
+from engine.store.types import id_type, json_type
 
 SETTLED = ("accepted", "refused", "stopped", "in_doubt")
 NEVER_SENT = ("refused", "stopped")
@@ -26,7 +28,8 @@ NEVER_SENT = ("refused", "stopped")
 
 
 class Settled(NamedTuple):
-    """What became of a message: accepted, refused, stopped or in_doubt. `fence` is that of the claim it was under."""
+    """What became of a message: accepted, refused, stopped or in_doubt. `fence` is that of the claim it was under;
+    `kept`: what the steps after it may name of the answer, as JSON."""
 
     message_id: int
     fence: int
@@ -35,6 +38,7 @@ class Settled(NamedTuple):
     provider_id: str | None = None
     leaves: int = 0
     """1: stopped by a cap that ends the journey."""
+    kept: str | None = None
 
 
 settling = Table(
@@ -46,6 +50,7 @@ settling = Table(
     Column("reason", Text),
     Column("provider_id", Text),
     Column("leaves", Integer),
+    Column("kept", json_type()),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
@@ -95,7 +100,7 @@ def settle(
 ) -> None:
     """Move on those who stand at this step for a message in `settling`. `leaves`: some of them are capped out."""
     node = program.graph.nodes[step_id]
-    if not isinstance(node.step, Send):
+    if not isinstance(node.step, Send | Call):
         return
     on = and_(
         message.c.enrolment_id == enrolment.c.id,
@@ -114,12 +119,13 @@ def settle(
         connection,
         step=step_id,
         who=and_(enrolment.c.state == "standing", enrolment.c.step == step_id),
-        judgement=Judgement(verdict, message.c.reason),
+        judgement=Judgement(verdict, message.c.reason, detail=settling.c.kept),
         now=now,
         pass_id=pass_id,
         first=(messages, on),
         people=False,
         wait=True,
+        family=program.family,
     )
     if cohort.size:
         node.step.settle(node, cohort, leaves=leaves)

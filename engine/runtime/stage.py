@@ -12,14 +12,17 @@ from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 from sqlalchemy import delete, exists, literal, null, or_, select, text, update
 from sqlmodel import SQLModel
 
-from engine.channels.base import Sender
+from engine.channels.base import Outgoing, Result, Sender
+from engine.channels.call import judged
 from engine.channels.memory import Memory
 from engine.cohort import coupons
 from engine.cohort.arms import HOLDOUT, LOTS, PRIME, arm_of, bucket_of
 from engine.cohort.gate import ADDRESS, TEAM
+from engine.guarded.client import Answer
 from engine.language.content import Content
 from engine.language.fields import Refers, marked
 from engine.language.graph import Graph
@@ -83,6 +86,27 @@ class WatchedRuntime(Runtime):
                 self.witness.look(connection, self.clock.now(), self.zone)
 
 
+class Answerer:
+    """Stands for every system that is asked: it says what the lines of the story let it say, each call's in turn."""
+
+    def __init__(self, journey: str, story: Iterable[Line]) -> None:
+        self._journey = journey
+        self._waiting: dict[str, list[Any]] = {}
+        for line in story:
+            if line.calls is not None:
+                self._waiting.setdefault(line.calls, []).append({} if line.responds is None else line.responds)
+        self._given: dict[str, Any] = {}
+
+    def send(self, message: Outgoing) -> Result:
+        assert message.request is not None
+        if message.ref not in self._given:
+            told = self._waiting.get(message.labels["step"], []) if message.labels["journey"] == self._journey else []
+            self._given[message.ref] = told.pop(0) if told else {}
+        said = self._given[message.ref]
+        answer = Answer(said, {}, b"") if isinstance(said, int) else Answer(200, {}, orjson.dumps(said))
+        return judged(answer, message.request, message.at)
+
+
 @dataclass(frozen=True)
 class House:
     """What all scenarios of a run share: the content, and templates that are compiled once."""
@@ -123,6 +147,7 @@ class Stage:
             sender,
             lambda one: f"https://unsubscribe.example/{one.channel}",
             house.content.project.team,
+            Answerer(journey, scenario.story),
             1,
             pages=Pages(["the scenarios' own and no secret"], "https://pages.example"),
         )

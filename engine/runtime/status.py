@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, not_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from engine.cohort.fires import Timed
 from engine.cohort.program import Program
@@ -26,6 +26,7 @@ from engine.segments.membership import segments_of, whole_because
 from engine.store.local_time import loaded_zones
 from engine.store.tables import (
     IN_JOURNEY,
+    NO_CHILD,
     candidate,
     customer,
     enrolment,
@@ -117,12 +118,12 @@ def status(
 
     entered, held, inside = Counter[str](), Counter[str](), Counter[tuple[str, int]]()
     due: dict[str, datetime] = {}
-    live = case((IN_JOURNEY, 1))
+    live = case((and_(IN_JOURNEY, NO_CHILD), 1))
     waits = case((enrolment.c.state.in_(("waiting", "listening")), enrolment.c.due_at))
     for row in connection.execute(
         select(
             enrolment.c.version_id,
-            func.count().label("entered"),
+            func.count(case((NO_CHILD, 1))).label("entered"),
             func.count(case((enrolment.c.outcome == "held_out", 1))).label("held_out"),
             func.count(live).label("inside"),
             func.min(waits, type_=enrolment.c.due_at.type).label("due"),

@@ -12,9 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from engine.cohort import coupons, points
+from engine.cohort.children import CAUSE
 from engine.cohort.cohort import HELD_BACK
 from engine.cohort.gate import NO_COUPON, TEAM
 from engine.cohort.program import Program
+from engine.cohort.standing import IN_DOUBT, NOT_SENT, SENT
+from engine.cohort.step import DONE
 from engine.language.errors import Wrong
 from engine.language.graph import Node
 from engine.language.scenario import Line
@@ -22,10 +25,12 @@ from engine.language.types import Kind
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.story import Deed
+from engine.steps.call import Call
 from engine.steps.coupon import Coupon
+from engine.steps.each import DO, MANY, Each
 from engine.steps.notify import Notify
 from engine.steps.points import Points
-from engine.steps.send import NOT_SENT, SENT, Send
+from engine.steps.send import Send
 from engine.steps.update import Update
 from engine.store.tables import customer, decision, enrolment, goal_reached, message, refusal
 from engine.store.types import moment
@@ -67,9 +72,9 @@ class Witness:
         for one in connection.execute(rows.order_by(decision.c.at, decision.c.enrolment_id, decision.c.visit)):
             if self._new("decision", one.enrolment_id, one.visit, one.kind):
                 yield from self._decided(connection, one)
-        ended = select(enrolment.c.id, enrolment.c.ended_at, enrolment.c.outcome)
+        ended = select(enrolment.c.id, enrolment.c.ended_at, enrolment.c.outcome, enrolment.c.parent_id)
         for way in connection.execute(ended.where(mine, enrolment.c.state == "ended").order_by(enrolment.c.id)):
-            if self._new("ends", way.id):
+            if way.parent_id is None and self._new("ends", way.id):
                 yield way.ended_at, "ends", way.outcome, None
 
     def _new(self, *key: Any) -> bool:
@@ -84,6 +89,8 @@ class Witness:
                 yield one.at, "refuses", "entry", told_reason(one.reason, one.detail)
 
     def _decided(self, connection: Connection, one: Row[Any]) -> Iterator[tuple[datetime, str, str, str | None]]:
+        if one.kind == "enters" and (one.reason or "").startswith(f"{CAUSE}:"):
+            return
         if one.kind == "enters":
             yield one.at, "enters", "", None
             return
@@ -91,7 +98,11 @@ class Witness:
         if node is None or one.outcome not in _own(node, one.kind):
             return  # an exit, a goal or another journey took them away from where they stood
         self.reached.add((node.id, None))
-        if one.kind == "stays":
+        if isinstance(node.step, Each):
+            if one.kind == "stays":
+                self.reached.add((node.id, DO))
+                yield one.at, "takes", f"{node.id}: {DO}", told_reason("", one.detail)
+        elif one.kind == "stays":
             yield one.at, "waits", node.id, one.reason
         elif node.arms:
             self.reached.add((node.id, one.outcome))
@@ -103,6 +114,8 @@ class Witness:
                 if one.outcome != NOT_SENT
                 else ((one.at, "skips", template, one.reason))
             )
+        elif isinstance(node.step, Call):
+            yield one.at, "skips" if one.reason == "when" else "calls", node.id, one.reason or _doubt(one.outcome)
         elif isinstance(node.step, Update):
             yield one.at, "updates", self._updated(connection, one, node.step), None
         elif isinstance(node.step, Coupon):
@@ -186,17 +199,23 @@ class Witness:
 
 def _own(node: Node, kind: str) -> tuple[str, ...]:
     """The outcomes with which a step itself writes a decision of this kind."""
+    if isinstance(node.step, Each):
+        return (MANY, DONE)
     if kind == "stays":
         return ("wait", "listen", HELD_BACK, coupons.NONE_LEFT)
     if node.arms:
         return tuple(node.arms)
-    if isinstance(node.step, Send):
-        return (SENT, "in_doubt", NOT_SENT)
+    if isinstance(node.step, Send | Call):
+        return (SENT, IN_DOUBT, NOT_SENT)
     if isinstance(node.step, Coupon):
         return (coupons.GIVEN, coupons.NONE_LEFT, coupons.USED_UP, NO_COUPON)
     if isinstance(node.step, Points):
         return (points.GIVEN, points.NOTHING)
     return ("done", "missed") if kind == "moves" else ("missed", getattr(node.step, "exit", "done"))
+
+
+def _doubt(outcome: str) -> str | None:
+    return IN_DOUBT if outcome == IN_DOUBT else None
 
 
 def told_reason(reason: str, seen: Mapping[str, Any] | None) -> str:

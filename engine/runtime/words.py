@@ -135,6 +135,7 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",
         "no_coupon": "there was no coupon code for them, or theirs was no longer good",
+        "same_address": "another customer with the same address got it",
         "when": "the step's `when` was false",
         CAPPED: "they had had as many such messages as a cap lets them have",
         QUIET_HOURS: "it was in the quiet hours of their day",

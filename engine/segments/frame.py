@@ -43,7 +43,8 @@ class Frame:
 
     customer: the customer table. now: an aware datetime, or a column of instants. zone: the brand's time zone.
     entry, event: the event that let them in, the one being judged. enrolment: whose messages and waits are meant.
-    item: the JSON of the list's entry. conjunct: the whole can only be true when this part is.
+    item: the JSON of the list's entry. child: the enrolment is a child, whose parent's messages and waits are its own.
+    conjunct: the whole can only be true when this part is.
     """
 
     customer: FromClause
@@ -53,6 +54,7 @@ class Frame:
     event: FromClause | None = None
     enrolment: FromClause | None = None
     item: ColumnElement[Any] | None = None
+    child: bool = False
     joins: Joins | None = None
     conjunct: bool = True
 
@@ -60,6 +62,13 @@ class Frame:
     def aside(self) -> Frame:
         """For a part that needn't be true for the whole to be true."""
         return replace(self, conjunct=False)
+
+    def enrolled(self, column: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether a row's enrolment is this one. LookupError when there is none."""
+        if self.enrolment is None:
+            raise LookupError("this statement has no enrolment")
+        own = self.enrolment.c
+        return column.in_([own.id, own.parent_id]) if self.child else column == own.id
 
     @property
     def at(self) -> ColumnElement[int]:

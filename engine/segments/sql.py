@@ -143,6 +143,8 @@ def document(typed: tree.Name, frame: Frame) -> ColumnElement[Any]:
             return frame.customer.c.attributes
         case "result":
             return _result(typed.step, frame)
+        case "saved":
+            return _kept(typed.step, frame)
         case "item":
             if frame.item is None:
                 raise LookupError("no list is being looked at, so there is no item")
@@ -156,17 +158,27 @@ def document(typed: tree.Name, frame: Frame) -> ColumnElement[Any]:
 
 def _result(step: str | None, frame: Frame) -> ColumnElement[Any]:
     """The properties of the event that the latest passing of a wait_for ended with."""
-    if frame.enrolment is None:
-        raise LookupError("this statement has no enrolment")
     d, e = tables.decision.alias(), tables.event.alias()
     found = (
         select(e.c.properties)
         .select_from(d.outerjoin(e, e.c.id == d.c.event_id))
-        .where(d.c.enrolment_id == frame.enrolment.c.id, d.c.step == step, d.c.kind == "moves")
+        .where(frame.enrolled(d.c.enrolment_id), d.c.step == step, d.c.kind == "moves")
         .order_by(d.c.visit.desc())
         .limit(1)
     )
     return found.correlate_except(d, e).scalar_subquery()
+
+
+def _kept(step: str | None, frame: Frame) -> ColumnElement[Any]:
+    """What the latest passing of a step has kept: it stands with the decision."""
+    d = tables.decision.alias()
+    found = (
+        select(d.c.detail)
+        .where(frame.enrolled(d.c.enrolment_id), d.c.step == step, d.c.kind == "moves")
+        .order_by(d.c.visit.desc())
+        .limit(1)
+    )
+    return found.correlate_except(d).scalar_subquery()
 
 
 # Logic
@@ -384,10 +396,8 @@ def _in_journey(typed: tree.InJourney, frame: Frame) -> ColumnElement[Any]:
 
 @value.register
 def _messaged(typed: tree.Messaged, frame: Frame) -> ColumnElement[Any]:
-    if frame.enrolment is None:
-        raise LookupError("this statement has no enrolment")
     m, e = tables.message.alias(), tables.message_event.alias()
-    mine = (m.c.enrolment_id == frame.enrolment.c.id, m.c.step == typed.step)
+    mine = (frame.enrolled(m.c.enrolment_id), m.c.step == typed.step)
     if typed.function == "sent":
         return exists().where(*mine, m.c.state == "accepted").correlate_except(m)
     kinds = [typed.function, *([f"machine_{typed.function}"] if typed.machines else [])]

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import ColumnElement, and_, case, literal, null, select
 
+from engine.cohort import standing
 from engine.cohort.caps import covering, reserve
 from engine.cohort.cohort import EXITED, Cohort, Judgement, moving
 from engine.cohort.gate import CAPPED, QUIET_HOURS, UNREACHABLE, stop_reason
 from engine.cohort.quiet import quiet_until
 from engine.cohort.scope import Scope
+from engine.cohort.standing import NOT_SENT, Otherwise
 from engine.cohort.step import Step
-from engine.language.errors import Wrong
 from engine.language.fields import Condition, FieldName, Model, SurveyName, Template, TemplateRef, YesNo
 from engine.language.graph import Node
-from engine.language.moments import text_or
 from engine.language.registry import step
 from engine.store.types import Instant
 
 PRIMARY, FALLBACK = "primary", "fallback"
-SENT, NOT_SENT, IN_DOUBT = "sent", "not_sent", "in_doubt"
 CAPPED_OUT = "capped_out"
 """Not sent, and out of the journey: a cap says so."""
-
-
-def _on_not_sent(text: str) -> str:
-    if text in ("continue", "exit") or re.fullmatch(r"goto [a-z][a-z0-9_]*", text):
-        return text
-    raise Wrong(f'"{text}" is nothing to do when a message is not sent', "write continue, exit or goto ID")
-
-
-OnNotSent = Annotated[
-    str,
-    text_or(str, _on_not_sent),
-    WithJsonSchema({"type": "string", "pattern": "^(continue|exit|goto [a-z][a-z0-9_]*)$"}),
-]
 
 
 class Send(Step):
@@ -48,7 +33,7 @@ class Send(Step):
 
     sends = True
     when: Condition | None = Field(None, description="Not sent where this is false.")
-    on_not_sent: OnNotSent = Field("continue", description="What to do then: continue, exit or goto ID.")
+    on_not_sent: Otherwise = Field("continue", description="What to do then: continue, exit or goto ID.")
     fallback: TemplateRef | None = Field(None, description="Sent instead when the channel can't reach them.")
     with_: Mapping[FieldName, Template] = Field(
         default_factory=dict, alias="with", description="Values for the template, as with.NAME."
@@ -69,7 +54,7 @@ class Send(Step):
         return None
 
     def jumps(self) -> tuple[str, ...]:
-        return (self.on_not_sent[5:],) if self.on_not_sent.startswith("goto ") else ()
+        return standing.jumps(self.on_not_sent)
 
     def templates(self) -> dict[str, str]:
         """The templates by route."""
@@ -105,7 +90,7 @@ class Send(Step):
                 topic=topic,
                 holds=holds,
             )
-        self._not_sent(node, cohort, NOT_SENT)
+        standing.leave(node, cohort, self.on_not_sent)
         if scope.program.exits_when_capped:
             cohort.finish(CAPPED_OUT, NOT_SENT)
 
@@ -137,17 +122,9 @@ class Send(Step):
     def settle(self, node: Node, cohort: Cohort, *, leaves: bool = False) -> None:
         """Move on those whose message is settled: sent, not_sent (stopped or refused) or in_doubt. `leaves`: some are
         capped out."""
-        cohort.move({SENT: node.next, IN_DOUBT: node.next})
-        self._not_sent(node, cohort, NOT_SENT)
+        standing.settle(node, cohort, self.on_not_sent)
         if leaves:
             cohort.finish(CAPPED_OUT, NOT_SENT)
-
-    def _not_sent(self, node: Node, cohort: Cohort, verdict: str) -> None:
-        if self.on_not_sent == "exit":
-            cohort.finish(verdict, "not_sent")
-        else:
-            jump = self.jumps()
-            cohort.move({verdict: jump[0] if jump else node.next})
 
 
 def _later(now: datetime, length: timedelta | None) -> ColumnElement[Any]:

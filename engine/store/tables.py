@@ -272,8 +272,9 @@ class Enrolment(SQLModel, table=True):
 
     `state`: ready (to be moved), waiting (until due_at), listening (for an event, until due_at), standing (at a send),
     ended (`outcome` says how). `due_at` is when the engine must look at it: its arrival while ready, else the end of
-    the wait; empty while it stands or has ended. `key` is '' unless the journey names one. `cause` is what let them in
-    and never does twice. `coupon_id`: the code that a step last gave them here.
+    the wait; empty while it stands, waits for its children, or has ended. A child has a `parent_id` and its `item`.
+    `key` is '' unless the journey names one. `cause` is what let them in and never does twice. `coupon_id`: the code
+    that a step last gave them here.
     """
 
     id: int | None = _id()
@@ -294,6 +295,8 @@ class Enrolment(SQLModel, table=True):
     outcome: str | None = _text(null=True)
     pass_id: str | None = _text(null=True)
     coupon_id: int | None = _points_to("coupon", null=True)
+    parent_id: int | None = _points_to("enrolment", null=True)
+    item: dict[str, Any] | None = _json()
 
     __table_args__ = (
         UniqueConstraint("customer_id", "journey", "key", "cause", name="uq_enrolment_cause"),
@@ -311,6 +314,12 @@ class Enrolment(SQLModel, table=True):
             unique=True,
             sqlite_where=text("state <> 'ended' AND side_by_side = 0"),
             postgresql_where=text("state <> 'ended' AND NOT side_by_side"),
+        ),
+        Index(
+            "ix_enrolment_parent",
+            "parent_id",
+            sqlite_where=text("parent_id IS NOT NULL"),
+            postgresql_where=text("parent_id IS NOT NULL"),
         ),
         Index(
             "ix_enrolment_cohort",
@@ -626,6 +635,22 @@ class Trial(SQLModel, table=True):
     provider_id: str | None = _text(null=True)
 
 
+class BroadcastAddress(SQLModel, table=True):
+    """An address, as a keyed hash, and the one message that a broadcast sends it: whoever else has the address gets
+    none. `fire` tells one broadcast of a step from the next."""
+
+    __tablename__ = "broadcast_address"
+    version_id: int = _points_to("journey_version", key=True)
+    step: str = _text(key=True)
+    visit: int = Field(primary_key=True)
+    fire: str = _text(key=True)
+    channel: str = _text(key=True)
+    address_hash: str = _text(key=True)
+    message_id: int = _points_to("message")
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class Parked(SQLModel, table=True):
     """An event one journey could not be matched with (its fault, not the event's). Kept for another try. `attempts`:
     how often it was tried; `at`: the last time."""
@@ -731,6 +756,7 @@ coupon = _table(Coupon)
 points_lot = _table(PointsLot)
 points_entry = _table(PointsEntry)
 trial = _table(Trial)
+broadcast_address = _table(BroadcastAddress)
 parked = _table(Parked)
 kept_hook = _table(KeptHook)
 zone_period = _table(ZonePeriod)
@@ -740,6 +766,9 @@ mark = _table(Mark)
 
 IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 """Still in the journey. Written as a constant, not a parameter: only so does a partial index serve it."""
+
+NO_CHILD = enrolment.c.parent_id.is_(None)
+"""An enrolment that an entry made, and no step."""
 
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
