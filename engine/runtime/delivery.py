@@ -33,6 +33,7 @@ from engine.runtime.holding import Asked
 from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
+from engine.runtime.rivals import Place, goes_first
 from engine.runtime.settling import Settled, record
 from engine.runtime.waves import FRESH
 from engine.store.database import Database
@@ -55,7 +56,8 @@ Ready = tuple[Letter, Outgoing]
 
 @dataclass(frozen=True)
 class Delivery:
-    """The sending of one step's messages in one pass. `report` counts what became of them."""
+    """The sending of one step's messages in one pass. `report` counts what became of them. `rivals`: the steps of
+    other journeys whose held messages go first."""
 
     database: Database
     program: Program
@@ -64,6 +66,7 @@ class Delivery:
     post: Post
     pass_id: str
     report: StepReport
+    rivals: Sequence[Place] = ()
 
     def claim(self) -> tuple[list[Letter], bool]:
         """Claim a batch, ask the gate, and read what its messages need. True when the queue had no more than that."""
@@ -94,6 +97,8 @@ class Delivery:
             most = min([BATCH, *filter(None, room.values())])
             closed = [*silent, *(channel for channel, n in room.items() if not n)]
             free = select(message.c.id).where(mine, message.c.channel.not_in(closed))
+            if self.rivals and self.program.project.holds:
+                free = free.where(not_(goes_first(self.rivals, now)))
             free = free.order_by(message.c.due_at).limit(most).with_for_update(skip_locked=True)
             ids = sorted(connection.scalars(claim.where(message.c.id.in_(free))))
             if not ids:
@@ -238,9 +243,17 @@ class Delivery:
         self.report.stopped.update(str(one.reason) if one.state == "stopped" else one.state for one in stopped)
 
 
-def deliver(database: Database, program: Program, step_id: str, clock: Clock, post: Post, pass_id: str) -> StepReport:
+def deliver(
+    database: Database,
+    program: Program,
+    step_id: str,
+    clock: Clock,
+    post: Post,
+    pass_id: str,
+    rivals: Sequence[Place] = (),
+) -> StepReport:
     """Send what is queued at this step, batch by batch, and move on those whose messages are settled."""
-    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id))
+    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id), rivals)
     while True:
         claimed, done = delivery.claim()
         delivery.dispatch(claimed)

@@ -9,7 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, and_, literal_column, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    ForeignKey,
+    FromClause,
+    Index,
+    Integer,
+    Table,
+    UniqueConstraint,
+    and_,
+    literal_column,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from engine.store.types import Instant, id_type, json_type, text_type
@@ -556,11 +568,12 @@ IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
 
-HELD = and_(
-    message.c.state == literal_column("'queued'"),
-    message.c.reason.in_([literal_column(f"'{reason}'") for reason in ("quiet_hours", "capped")]),
-)
-"""A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
+
+def is_held(of: FromClause = message) -> ColumnElement[bool]:
+    """A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
+    reasons: list[ColumnElement[str]] = [literal_column("'quiet_hours'"), literal_column("'capped'")]
+    return and_(of.c.state == literal_column("'queued'"), of.c.reason.in_(reasons))
+
 
 UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
 """A message that has not been settled, in the words of its partial index."""

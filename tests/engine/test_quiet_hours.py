@@ -106,7 +106,11 @@ def test_in_the_morning_the_journey_of_higher_priority_has_the_slot(database: Da
     shop.happens("amina", "purchase")
     shop.settle()
     assert shop.rows("SELECT 1 FROM cap_slot") == []
-    at(shop, MORNING + timedelta(minutes=30))
+    low = next(program for program in shop.runtime.programs().values() if program.name == "a")
+    for minute in range(31):
+        shop.clock.advance_to(MORNING + timedelta(minutes=minute))
+        shop.runtime.move(low.version_id, "send_1", "p")  # this journey comes first at each look
+        shop.settle()
     assert [message.labels["journey"] for message in shop.sink.sent] == ["b"]
     assert "send_1 not_sent capped" in shop.decisions("amina")
 
