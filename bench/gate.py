@@ -6,7 +6,8 @@
 Timed: everybody who is due at a `send` is judged (consent, address, suppression, five caps), the slots of those who may
 are taken, messages queued, and the others moved on, decisions written. Twice as many customers are due: the engine has
 one half, the hand-written SQL the other (so neither finds pages that the other has just written), in the same chunks,
-each its own commit, on the same tables in the same minute. `--plans` prints how each database answers the statement that reads the slots.
+each its own commit, on the same tables in the same minute. `--plans` prints how each database answers the statement
+that reads the slots.
 """
 
 from __future__ import annotations
