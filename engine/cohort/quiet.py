@@ -7,7 +7,7 @@ after the clock was put back waits for the second. So a message that is released
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, literal, or_
@@ -31,7 +31,14 @@ def held_until(quiet: QuietHours, now: datetime, brand_zone: str) -> ColumnEleme
     """When what can't be sent to a customer in scope now may be, in microseconds; NULL where it isn't quiet.
 
     Spread over `quiet.spread` by the customer's bucket: the same customer's messages come together."""
-    local = local_micros(now, customer.c.timezone, brand_zone)
+    spread = max(quiet.spread // timedelta(seconds=1), 1)
+    jitter = customer.c.bucket % literal(spread, BigInteger) * _number(span(timedelta(seconds=1)))
+    return over_at(quiet, _number(micros(now)), customer.c.timezone, brand_zone) + jitter
+
+
+def over_at(quiet: QuietHours, at: ColumnElement[int], zone: ColumnElement[Any], brand_zone: str) -> ColumnElement[Any]:
+    """When the quiet hours of a zone end in which a moment lies (microseconds); NULL where it lies in none."""
+    local = local_micros(at, zone, brand_zone)
     clock, today = time_of_day(local), day_of(local) * _number(DAY)
     start, end = _clock(quiet.from_), _clock(quiet.to)
     if start < end:
@@ -39,12 +46,9 @@ def held_until(quiet: QuietHours, now: datetime, brand_zone: str) -> ColumnEleme
     else:
         inside = or_(clock >= start, clock < end)
         ends = case((clock >= start, today + _number(DAY + end)), else_=today + _number(end))
-    meant = utc_micros(ends, customer.c.timezone, brand_zone)
-    at = _number(micros(now))
-    spread = max(span(quiet.spread) // 1_000_000, 1)
-    jitter = customer.c.bucket % literal(spread, BigInteger) * _number(1_000_000)
+    meant = utc_micros(ends, zone, brand_zone)
     # A moment gone by: the clock was put back since, and from here on it runs straight to the end.
-    return case((inside, case((meant > at, meant), else_=at + ends - local) + jitter))
+    return case((inside, case((meant > at, meant), else_=at + ends - local)))
 
 
 def _clock(clock: time) -> int:

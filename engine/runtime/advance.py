@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     exists,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -34,6 +35,7 @@ from engine.cohort.scope import Scope
 from engine.cohort.standing import NOT_SENT
 from engine.cohort.step import Step
 from engine.runtime.pace import Pace
+from engine.runtime.rivals import Place, comes_first
 from engine.steps.send import CAPPED_OUT
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
@@ -134,8 +136,11 @@ def move_step(
     shard: Shard = WHOLE,
     pace: Pace | None = None,
     chance: Chance = no_chance,
+    rivals: Sequence[Place] = (),
 ) -> StepReport:
-    """Move everybody who is due at this step, chunk by chunk. A chunk that fails is rolled back whole and raises."""
+    """Move everybody who is due at this step, chunk by chunk. A chunk that fails is rolled back whole and raises.
+
+    rivals: steps of other journeys; whoever is just about to be moved there is left for the next time."""
     node = program.graph.nodes[step_id]
     step = node.step
     assert isinstance(step, Step)
@@ -154,6 +159,8 @@ def move_step(
         enrolment.c.due_at <= literal(now, Instant()),
         running(program.version_id),
     )
+    if rivals:
+        who = and_(who, not_(comes_first(rivals, now)))
     if shard.of > 1:
         who = and_(who, customer.c.bucket % shard.of == shard.part)
     pace = pace or Pace(database.dialect)

@@ -33,6 +33,7 @@ from engine.runtime.holding import Asked
 from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
+from engine.runtime.rivals import Place, goes_first
 from engine.runtime.settling import Settled, record
 from engine.store.database import Database
 from engine.store.tables import UNSETTLED, message
@@ -54,7 +55,8 @@ Ready = tuple[Letter, Outgoing]
 
 @dataclass(frozen=True)
 class Delivery:
-    """The sending of one step's messages in one pass. `report` counts what became of them."""
+    """The sending of one step's messages in one pass. `report` counts what became of them. `rivals`: the steps of
+    other journeys whose held messages go first."""
 
     database: Database
     program: Program
@@ -63,6 +65,7 @@ class Delivery:
     post: Post
     pass_id: str
     report: StepReport
+    rivals: Sequence[Place] = ()
 
     def claim(self) -> tuple[list[Letter], bool]:
         """Claim a batch, ask the gate, and read what its messages need. True when the queue had no more than that."""
@@ -84,6 +87,8 @@ class Delivery:
             most = min([BATCH, *filter(None, room.values())])
             closed = [*silent, *(channel for channel, n in room.items() if not n)]
             which = and_(mine, message.c.channel.not_in(closed), true() if first is None else first)
+            if self.rivals and self.program.project.holds:
+                which = and_(which, not_(goes_first(self.rivals, now)))
             ids = sorted(connection.scalars(self._claim(which, most, now)))
             if not ids:
                 return [], [], True
@@ -238,9 +243,17 @@ class Delivery:
         self.report.stopped.update(str(one.reason) if one.state == "stopped" else one.state for one in stopped)
 
 
-def deliver(database: Database, program: Program, step_id: str, clock: Clock, post: Post, pass_id: str) -> StepReport:
+def deliver(
+    database: Database,
+    program: Program,
+    step_id: str,
+    clock: Clock,
+    post: Post,
+    pass_id: str,
+    rivals: Sequence[Place] = (),
+) -> StepReport:
     """Send what is queued at this step, batch by batch, and move on those whose messages are settled."""
-    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id))
+    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id), rivals)
     while True:
         claimed, done = delivery.claim()
         delivery.dispatch(claimed)

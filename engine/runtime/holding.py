@@ -21,7 +21,7 @@ from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.letters import Letter
 from engine.store.scratch import insert_ignore
-from engine.store.tables import HELD, cap_slot, customer, decision, message
+from engine.store.tables import cap_slot, customer, decision, is_held, message
 from engine.store.types import Instant, micros, moment
 
 RENEWED = timedelta(minutes=10)
@@ -166,7 +166,7 @@ def _collapse(connection: Connection, letters: Sequence[Letter], now: datetime, 
             asked.stopped[letter.message_id] = DUPLICATE
     for template in sorted({template for _, template in newest}):
         people = sorted(who for who, of in newest if of == template)
-        others = and_(HELD, message.c.customer_id.in_(people), message.c.template == template)
+        others = and_(is_held(), message.c.customer_id.in_(people), message.c.template == template)
         connection.execute(update(message).where(others).values(reason=DUPLICATE, due_at=now))
 
 

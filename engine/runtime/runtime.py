@@ -40,6 +40,7 @@ from engine.runtime.pausing import ALL, pauses
 from engine.runtime.post import Post
 from engine.runtime.recovery import recover_all
 from engine.runtime.rewards import Rules
+from engine.runtime.rivals import rivals_of
 from engine.runtime.tick import CHUNKS, refresh, tick
 from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
@@ -306,12 +307,13 @@ class Runtime:
         program = self._program(version_id)
         if program is None:  # stopped meanwhile
             return StepReport(step_id)
+        rivals = rivals_of(program, step_id, self._programs.values())
         report = advance.move_step(
-            self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace, self.chance
+            self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace, self.chance, rivals
         )
         # Those who came and queued nothing leave nothing to deliver; who finds nobody came for messages that are due.
         if has_messages(program, step_id) and (report.queued or not report.came):
-            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id)
+            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id, rivals)
             report.add(sent)
         return report
 

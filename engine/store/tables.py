@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     Table,
@@ -773,11 +775,12 @@ NO_CHILD = enrolment.c.parent_id.is_(None)
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
 
-HELD = and_(
-    message.c.state == literal_column("'queued'"),
-    message.c.reason.in_([literal_column(f"'{reason}'") for reason in ("quiet_hours", "capped")]),
-)
-"""A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
+
+def is_held(of: FromClause = message) -> ColumnElement[bool]:
+    """A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
+    reasons: list[ColumnElement[str]] = [literal_column("'quiet_hours'"), literal_column("'capped'")]
+    return and_(of.c.state == literal_column("'queued'"), of.c.reason.in_(reasons))
+
 
 UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
 """A message that has not been settled, in the words of its partial index."""

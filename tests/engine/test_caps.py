@@ -57,6 +57,22 @@ def test_of_two_journeys_due_at_once_the_one_of_higher_priority_sends(database: 
     assert sorted(message.labels["journey"] for message in shop.sink.sent) == ["second"]
 
 
+def test_whoever_moves_first_the_higher_journey_has_the_slot_but_one_that_is_stuck_holds_up_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    journeys = {"high": "priority: 90\n" + SEND, "low": "priority: 10\n" + SEND}
+    shop = Shop.of(tmp_path, database, journeys, gate=ONE)
+    shop.happens("amina", "purchase")
+    high, low = (work.version_id for work in shop.runtime.work())
+    assert shop.runtime.move(low, "send_1", "p").came == 0
+    assert shop.runtime.move(high, "send_1", "p").sent == 1
+    assert shop.runtime.move(low, "send_1", "p").stopped == {"capped": 1}
+    shop.happens("baraka", "purchase")
+    assert shop.runtime.move(low, "send_1", "p").came == 0
+    shop.clock.advance_to(shop.clock.now() + timedelta(minutes=1))
+    assert shop.runtime.move(low, "send_1", "p").sent == 1
+
+
 def test_what_is_refused_gives_its_slot_back_and_what_is_in_doubt_keeps_it(database: Database, tmp_path: Path) -> None:
     shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=ONE)
     shop.sink.answers["amina@shop.example"] = Refused("bad")
