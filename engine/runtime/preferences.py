@@ -34,10 +34,10 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """A customer's page: the topics (title by name), the channels that reach them, and what they have said of each
+    """A customer's page: the topics, the channels that reach them, and what they have said of each
     pair: on, off or pending; nothing counts as off."""
 
-    topics: Mapping[str, str]
+    topics: tuple[str, ...]
     channels: tuple[str, ...]
     said: Mapping[Pair, str]
 
@@ -58,7 +58,7 @@ def choices(connection: Connection, project: Project, external_id: str) -> Choic
         for channel in project.channels
         if found._mapping[ADDRESS[channel][1].name] is not None or any(on == channel for on, _ in said)
     ]
-    return Choices({name: topic.title for name, topic in project.topics.items()}, tuple(reach), said)
+    return Choices(tuple(project.topics), tuple(reach), said)
 
 
 def choose(

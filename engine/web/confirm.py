@@ -118,7 +118,7 @@ def _answered(app: App, asked: Confirmation, request: Request, *, says_yes: bool
     shop, now = Shop.of(app.content.project), app.clock.now()
     words, lang = picked(WORDS, asked.locale, shop.locale)
     by = choices.WORDS[lang].channels.get(asked.channel, asked.channel)
-    topic = shop.topics.get(asked.topic, asked.topic)
+    topic = shop.topic(asked.topic, asked.locale)
 
     def say(text: str) -> str:
         return text.format(brand=shop.name, topic=topic, by=by)

@@ -7,7 +7,7 @@ previews open every link.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -33,17 +33,25 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What pages tell of the shop: `topics` is topic → title."""
+    """What pages tell of the shop: `topics` is topic → title, `titles` topic → locale → title."""
 
     name: str
     address: str
     locale: str
     topics: Mapping[str, str]
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project) -> Shop:
         brand = project.brand
-        return cls(brand.name, brand.address, brand.locale, {name: one.title for name, one in project.topics.items()})
+        topics = {name: one.title for name, one in project.topics.items()}
+        titles = {name: one.titles for name, one in project.topics.items()}
+        return cls(brand.name, brand.address, brand.locale, topics, titles)
+
+    def topic(self, name: str, locale: str) -> str:
+        """What customers of a locale call a topic."""
+        titles = self.titles.get(name, {})
+        return next((titles[one] for one in chain(locale, self.locale) if one in titles), self.topics.get(name, name))
 
 
 _PAGE = Markup(
