@@ -81,9 +81,8 @@ class Post:
             confirm = pages.confirm(Confirmation(*asked, now, locale))
         if letter.survey:
             survey = pages.survey(Question(letter.ref, letter.survey, now, locale))
-        return Links(
-            unsubscribe, pages.preferences(Preferences(letter.external_id, letter.channel, locale)), confirm, survey
-        )
+        whose = Preferences(letter.external_id, letter.channel, letter.address_hash or "", locale)
+        return Links(unsubscribe, pages.preferences(whose), confirm, survey)
 
     def repeatable(self) -> frozenset[str]:
         """The channels that overwrite their own messages: a repeat does no harm."""

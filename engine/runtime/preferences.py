@@ -72,19 +72,21 @@ def choose(
     """Write down what was chosen, in the caller's transaction; `words`: what stood beside each box. False when there is
     no such customer.
 
-    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it:
-    who opened it has that address."""
+    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it, if
+    the address is still that one: who opened it has it."""
     facts_stay(connection)
     found, shown = _who(connection, whose.customer), choices(connection, project, whose.customer)
     if found is None or shown is None:
         return False
+    theirs = whose.address_hash == found._mapping[ADDRESS[whose.channel][1].name]
     said = []
     for (channel, topic), yes in wanted.items():
         was = shown.said.get((channel, topic), "off")
-        if yes == (was == "on") or (yes and was == "pending" and channel != whose.channel):
-            continue
-        asks = topic in project.topics and project.topics[topic].double_opt_in and channel != whose.channel
+        asks = topic in project.topics and project.topics[topic].double_opt_in
+        asks = asks and not (theirs and channel == whose.channel)
         state = ("pending" if asks else "on") if yes else "off"
+        if state == was or (yes and was == "on"):
+            continue
         said.append(Consented(channel, topic, state, PAGE, words.get((channel, topic)), now))
     _write(connection, found.id, said, now)
     return True
