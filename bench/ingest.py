@@ -2,7 +2,8 @@
 
 Single events: how many a second are durable, against the same server with a handler that reads the body and answers
 202, the two taking turns; and how long an answer takes at a fixed rate while cohorts move. Batches of 100, each event
-entering a journey, against bare inserts of the same rows: a transaction a batch, no HTTP.
+entering a journey, against the bare inserts of the rows that such a batch leaves (event, count, enrolment, decision,
+touch): a transaction a batch, no HTTP. And, for comparison, against inserts of the events alone.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from sqlalchemy import insert
 
 from bench.flow import HERE, NOBODY, PROJECT, free, wait
 from bench.load import KEY, body
+from engine.runtime.ingest import tally_of
 from engine.service import _listening, _serve
 from engine.store.database import Database
-from engine.store.tables import event
+from engine.store.scratch import insert_into, insert_touched
+from engine.store.tables import decision, enrolment, event, tally
 
 JOURNEY = """
 journey: thanks
@@ -133,17 +136,20 @@ def loaded(port: int, label: str, **options: float) -> dict[str, Any]:
     return found
 
 
-def bare(batches: int) -> float:
-    """Rows of the same events a second, inserted and nothing else: a transaction a batch, on the same kind of file."""
+def bare(batches: int, *, entering: bool) -> float:
+    """Events a second, inserted and nothing else: a transaction a batch, on the same kind of file. `entering`: with the
+    rows that are left of an event that lets somebody in."""
     with tempfile.TemporaryDirectory(prefix="karibu-bench-") as folder:
         database = Database(f"sqlite:///{folder}/bare.db")
         database.migrate()
         bodies = [body("bare", n, SIZE).partition(b"\r\n\r\n")[2] for n in range(batches)]
+        counted = tally_of(insert_into("sqlite", tally))
         now = datetime.now(UTC)
         begun = time.perf_counter()
         for n, text in enumerate(bodies):
             rows = [
                 {
+                    "id": n * SIZE + k + 1,
                     "source": "bare",
                     "key": one["key"],
                     "customer_id": n * SIZE + k,
@@ -156,9 +162,33 @@ def bare(batches: int) -> float:
             ]
             with database.write() as connection:
                 connection.execute(insert(event), rows)
+                if entering:
+                    connection.execute(counted, [_counted(row) for row in rows])
+                    connection.execute(insert_touched("sqlite"), [{"customer_id": row["customer_id"]} for row in rows])
+                    connection.execute(insert(enrolment), [_entered(row) for row in rows])
+                    connection.execute(insert(decision), [_decided(row) for row in rows])
         took = time.perf_counter() - begun
         database.dispose()
     return batches * SIZE / took
+
+
+def _counted(row: dict[str, Any]) -> dict[str, Any]:
+    at, total = row["occurred_at"], row["properties"]["total"]
+    named = {"customer_id": row["customer_id"], "name": row["name"]}
+    return named | {"count": 1, "total": total, "first_at": at, "last_at": at}
+
+
+def _entered(row: dict[str, Any]) -> dict[str, Any]:
+    at, customer = row["received_at"], row["customer_id"]
+    named = {"id": row["id"], "journey": "thanks", "version_id": 1, "customer_id": customer, "cause": row["key"]}
+    times = {"due_at": at, "entered_at": at, "moved_at": at}
+    stands = {"key": "", "event_id": row["id"], "side_by_side": True, "state": "ready", "step": "tag_1", "visit": 1}
+    return named | stands | times
+
+
+def _decided(row: dict[str, Any]) -> dict[str, Any]:
+    what = {"enrolment_id": row["id"], "visit": 0, "kind": "enters", "outcome": "entered", "reason": row["key"]}
+    return what | {"at": row["received_at"], "event_id": row["id"]}
 
 
 def serve(port: int) -> None:
@@ -209,18 +239,22 @@ def main() -> None:
     with service(journeys=True) as ours:
         paced = loaded(ours.port, "paced", seconds=options.seconds * 2, rate=options.rate, lines=64)
         told(f"single, {options.rate:g}/s, moving", paced)
-        batched, inserted = [], []
+        batched, inserted, events = [], [], []
         for n in rounds:
             found = loaded(ours.port, f"batch{n}", seconds=options.seconds, size=SIZE, lines=16)
             told("batches of 100, entering", found)
             batched.append(found["events_per_second"])
-            inserted.append(bare(200))
+            inserted.append(bare(200, entering=True))
+            events.append(bare(200, entering=False))
             print(f"{'bare inserts':>28}: {inserted[-1]:>8,.0f} events/s", file=sys.stderr)
+            print(f"{'of the events alone':>28}: {events[-1]:>8,.0f} events/s", file=sys.stderr)
     figures["paced"] = {name: paced[name] for name in ("p50_ms", "p99_ms", "max_ms", "events_per_second")}
     figures["batched"], figures["bare"] = statistics.median(batched), round(statistics.median(inserted))
+    figures["bare_events_alone"] = round(statistics.median(events))
     ratios = {
         "single_of_only_read": round(statistics.median(mine / other for mine, other in turns), 3),
         "batched_times_bare": round(statistics.median(b / a for a, b in zip(batched, inserted, strict=True)), 2),
+        "batched_times_events_alone": round(statistics.median(b / a for a, b in zip(batched, events, strict=True)), 2),
     }
     print(json.dumps({"bench": "ingest", "figures": figures, "ratios": ratios}))
 

@@ -80,13 +80,13 @@ AND t.last_at <= :d90) FROM customer c WHERE c.id IN (SELECT customer_id FROM ha
 WHERE e.customer_id = c.id AND e.name = 'purchase' AND e.occurred_at > :d365 AND e.occurred_at <= :now), 0) >= 50000
 FROM customer c WHERE c.id IN (SELECT customer_id FROM hand)""",
 }
-JOIN = """INSERT INTO segment_member (segment, customer_id, joined_at, left_at, joins)
-SELECT :segment, v.customer_id, :now, NULL, 1 FROM verdict v
-LEFT JOIN segment_member m ON m.segment = :segment AND m.customer_id = v.customer_id
-WHERE v.inside AND (m.customer_id IS NULL OR m.left_at IS NOT NULL)
-ON CONFLICT (segment, customer_id) DO UPDATE SET joined_at = :now, left_at = NULL, joins = segment_member.joins + 1"""
-LEAVE = """UPDATE segment_member SET left_at = :now WHERE segment = :segment AND left_at IS NULL
-AND customer_id IN (SELECT customer_id FROM verdict WHERE NOT inside)"""
+TURNED = """DELETE FROM verdict WHERE inside = coalesce((SELECT m.left_at IS NULL FROM segment_member m
+WHERE m.segment = :segment AND m.customer_id = verdict.customer_id), false)"""
+SIDES = """INSERT INTO segment_member (segment, customer_id, joined_at, left_at, joins)
+SELECT :segment, customer_id, :now, CASE WHEN inside THEN NULL ELSE :now END, 1 FROM verdict WHERE true
+ON CONFLICT (segment, customer_id) DO UPDATE SET left_at = excluded.left_at,
+joined_at = CASE WHEN excluded.left_at IS NULL THEN :now ELSE segment_member.joined_at END,
+joins = segment_member.joins + CASE WHEN excluded.left_at IS NULL THEN 1 ELSE 0 END"""
 
 
 class Undo(Exception):
@@ -198,8 +198,12 @@ def _hour_by_hand(c: Connection) -> tuple[dict[str, int], dict[str, int]]:
         )
         c.execute(text(f"INSERT INTO hand SELECT customer_id FROM touched UNION {ranges}"), facts)
         c.execute(text("INSERT INTO verdict " + VERDICT[name].format(amount=AMOUNT[c.dialect.name])), facts)
-        joined[name] = c.execute(text(JOIN), {**facts, "segment": name}).rowcount
-        left[name] = c.execute(text(LEAVE), {**facts, "segment": name}).rowcount
+        c.execute(text(TURNED), {"segment": name})
+        counts: dict[bool, int] = dict(
+            c.execute(text("SELECT inside, count(*) FROM verdict GROUP BY inside")).tuples().all()
+        )
+        joined[name], left[name] = counts.get(True, 0), counts.get(False, 0)
+        c.execute(text(SIDES), {**facts, "segment": name})
     c.execute(text("DELETE FROM touched"))
     c.execute(text("UPDATE segment_state SET seen_at = :now"), facts)
     return joined, left

@@ -24,7 +24,7 @@ from engine.builtins import registry
 from engine.cli.shell import Commands, app
 from engine.language.content import load_journey_source
 from engine.language.fields import Model
-from engine.language.functions import FUNCTIONS, UNAVAILABLE
+from engine.language.functions import FUNCTIONS
 from engine.language.graph import Graph
 from engine.language.journey import StepModel, TriggerModel
 from engine.language.moments import duration_text
@@ -40,7 +40,8 @@ MEANINGS = {
     "age": "Whole years, today on the customer's calendar.",
     "all": "Whether the condition holds for every entry of a list; of a missing list it does not.",
     "any": "Whether the condition holds for one entry of a list at least.",
-    "clicked": "Whether they clicked in the message of this send step, in this enrolment.",
+    "clicked": "Whether they clicked in the message of this send step, in this enrolment. Clicks that a "
+    "machine is known to have made count only with `machines=true`.",
     "consented": "Whether they have agreed to the topic on the channel.",
     "count": "How many entries of a list the condition holds for.",
     "days_until": "Days from today to a date, negative after it. Of a birthday: to the next one.",
@@ -48,9 +49,11 @@ MEANINGS = {
     "elapsed": "The time since the last such event; missing when there was none.",
     "first": "When the first such event was.",
     "in_journey": "Whether they are in that journey now.",
+    "points": "The points they can spend now: neither pending nor spent, expired or taken back.",
     "in_segment": "Whether they are a member of the segment.",
     "last": "When the last such event was.",
-    "opened": "Whether they opened the message of this send step. An open is no proof of a person.",
+    "opened": "Whether they opened the message of this send step. Opens by machines, as Apple Mail's, count only with "
+    "`machines=true`; no open is proof of a person.",
     "sent": "Whether the message of this send step was accepted by the provider.",
     "tagged": "Whether they carry the tag.",
     "times": "How often such an event happened, in the window if there is one.",
@@ -76,8 +79,6 @@ FIELDS = {
     "event": "The event's name.",
     "segment": "The segment's name.",
     "directory": "A directory of its own, below the one for messages.",
-    "timeout": "Seconds to wait for their answer.",
-    "sandbox": "They check each mail and send none.",
     "fsync": "Whether each file must have reached the disk before it counts as sent.",
 }
 """What fields mean that have no description in the code."""
@@ -206,7 +207,7 @@ def _table(rows: Iterator[tuple[str, str, str]]) -> str:
 
 
 def _functions() -> str:
-    known = FUNCTIONS.keys() - UNAVAILABLE
+    known = FUNCTIONS.keys()
     if MEANINGS.keys() != known:
         raise SystemExit(
             f"docs/generate.py: these functions have no meaning, or are gone: {sorted(known ^ MEANINGS.keys())}"

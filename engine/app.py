@@ -108,8 +108,10 @@ class App:
     def post(self) -> Post:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        team = self.content.project.team
-        return Post(self.channels, self.renderer, sender, self.subscriptions.link, team, pages=self.pages)
+        project, team = self.content.project, self.content.project.team
+        rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
+        link = self.subscriptions.link
+        return Post(self.channels, self.renderer, sender, link, team, rates=rates, pages=self.pages)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -159,7 +159,7 @@ class Office:
         while True:
             self._again = False
             try:
-                for journey in {work.journey for work in await self.call(self.runtime.work)}:
+                for journey in dict.fromkeys(work.journey for work in await self.call(self.runtime.work)):
                     self.lane(journey).due.set()
             except Exception as error:  # the database is away: the next wake looks again
                 log.error("could not look for work: %s", described(error))

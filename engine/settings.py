@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     )
     sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
+    smtp_host: str | None = Field(None, description="The relay of the smtp channel.")
+    smtp_port: int | None = Field(None, description="Its port. Default: 587, with tls 465.")
+    smtp_security: str = Field("starttls", description="starttls, tls, or none (for a relay on this machine).")
+    smtp_username: str | None = Field(None, description="Who logs in at the relay, if it asks.")
+    smtp_password: SecretStr | None = Field(None, description="Their password.")
+    smtp_ca_file: str | None = Field(None, description="Certificates to trust besides the system's, for the relay.")
 
     @classmethod
     def of(cls, root: Path | None = None, **given: Any) -> Settings:
@@ -96,9 +102,14 @@ class Settings(BaseSettings):
         return (found or "").strip() or None
 
     def value_of(self, name: str) -> str | None:
-        """What a channel asks for by name, like `sendgrid_api_key`."""
-        value = getattr(self, name.lower(), None)
-        return value.get_secret_value() if isinstance(value, SecretStr) else value
+        """What a channel asks for by name, like `sendgrid_api_key`; a setting that is none of ours is looked up as
+        secrets are."""
+        if name.lower() not in type(self).model_fields:
+            return self.secret_of(name)
+        value = getattr(self, name.lower())
+        if value is None:
+            return None
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _kept(file: Path) -> str:

@@ -7,11 +7,11 @@ so marketing is never repeated). Whoever can't be sure must say in doubt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,6 +37,19 @@ class Content(Protocol):
     def url(self) -> str: ...
 
 
+class Shared(Protocol):
+    """A mail as a skeleton that others have too, with places in it, and what stands in the places of this one."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def html(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def values(self) -> Mapping[str, str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Who a message comes from. `email` is empty for channels that need none."""
@@ -52,8 +65,8 @@ class Outgoing:
 
     `ref` is our opaque message id: a repeat carries the same one. `to` is the address in the channel's own form (an
     email address, an E.164 number, a device token). `at` is when it is sent, aware, by the clock that was handed in.
-    `unsubscribe_url` is set for everything but transactional messages. ValueError for a ref no file or header could
-    carry.
+    `unsubscribe_url` is set for everything but transactional messages. `shared` is the same content again, for channels
+    that send many mails in one request. ValueError for a ref no file or header could carry.
     """
 
     ref: str
@@ -67,6 +80,7 @@ class Outgoing:
     transactional: bool = False
     unsubscribe_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    shared: Shared | None = None
 
     def __post_init__(self) -> None:
         if not self.ref or len(self.ref) > 100 or not REF_CHARACTERS.issuperset(self.ref):
@@ -100,6 +114,23 @@ class InDoubt:
 Result = Accepted | Refused | InDoubt
 
 
+Fresh = Callable[[], bool]
+"""Whether what the gate said of these messages is still good enough to let one more of them leave."""
+
+Settle = Callable[[int, "Result"], None]
+"""Takes what became of the message at that place of a wave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel takes: `batch` messages in one request, `size` bytes a message, `at_once` requests under way at
+    the same time."""
+
+    batch: int = 1
+    size: int = 10_000_000
+    at_once: int = 8
+
+
 class ChannelOptions(BaseModel):
     """What project.yaml may say about a channel besides its provider; each channel adds its own fields."""
 
@@ -120,8 +151,9 @@ class Surroundings:
 
 
 class Channel(Protocol):
-    """A way to reach people, one file a provider. `carries` says which of email, sms and push it can take,
-    `Options` what project.yaml may say about it."""
+    """A way to reach people, one file a provider. `carries` says which of email, sms, whatsapp and push it can take,
+    `Options` what project.yaml may say about it, `idempotent` whether a message sent twice arrives once. It may also
+    say its `limits`."""
 
     carries: ClassVar[frozenset[str]]
     idempotent: ClassVar[bool]
@@ -139,6 +171,23 @@ class Channel(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+@runtime_checkable
+class Many(Channel, Protocol):
+    """A channel that takes a wave of messages and sends them side by side, over connections that it keeps."""
+
+    def send_many(self, messages: Sequence[Outgoing], fresh: Fresh, settle: Settle) -> None:
+        """Send these, and tell what became of each as soon as it is known, once. `fresh` is asked before one begins to
+        leave: where it says no, that message stays and nothing is told of it. Never raises for what a provider does."""
+        ...
+
+
+def alone(channel: Many, message: Outgoing) -> Result:
+    """What became of a wave of one message."""
+    results: list[Result] = []
+    channel.send_many([message], lambda: True, lambda at, result: results.append(result))
+    return results[0]
 
 
 class ConfigurationError(Exception):

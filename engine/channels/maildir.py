@@ -17,7 +17,7 @@ import orjson
 from pydantic import Field
 
 from engine.channels import mime
-from engine.channels.base import Accepted, ChannelOptions, InDoubt, Outgoing, Refused, Result, Surroundings
+from engine.channels.base import Accepted, ChannelOptions, InDoubt, Limits, Outgoing, Refused, Result, Surroundings
 from engine.language.registry import channel
 
 
@@ -35,6 +35,7 @@ class Maildir:
 
     carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "push"})
     idempotent: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = MaildirOptions
 
     def __init__(self, directory: Path, *, fsync: bool = True) -> None:

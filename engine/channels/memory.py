@@ -9,7 +9,7 @@ import threading
 from typing import ClassVar, Self
 
 from engine.channels import mime
-from engine.channels.base import Accepted, ChannelOptions, Outgoing, Refused, Result, Surroundings
+from engine.channels.base import Accepted, ChannelOptions, Limits, Outgoing, Refused, Result, Surroundings
 from engine.language.registry import channel
 
 
@@ -20,6 +20,7 @@ class Memory:
 
     carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "push"})
     idempotent: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = ChannelOptions
 
     def __init__(self) -> None:

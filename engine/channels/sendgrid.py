@@ -1,17 +1,17 @@
-"""Mail through SendGrid's v3 API: their SDK builds and checks the mail, one request carries it.
+"""Mail through SendGrid's v3 API: their SDK builds and checks the mail, a pool of kept connections carries it.
 
 The SDK's own client opens a connection for each call, has no timeout, and can't tell "never reached them" from "they
 went silent", so the request is ours. Our message id rides in `custom_args.karibu_ref` and comes back with every
-webhook.
+webhook. Mails of one skeleton share a request; source for its shape and limits:
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
-import httpx2
 import orjson
 from pydantic import Field
 from sendgrid.helpers import mail as sg
@@ -21,42 +21,48 @@ from engine.channels.base import (
     Accepted,
     ChannelOptions,
     ConfigurationError,
-    InDoubt,
+    Fresh,
+    Limits,
     Outgoing,
     Refused,
     Result,
+    Settle,
     Surroundings,
+    alone,
 )
+from engine.channels.posting import Answer, Poster, Reply, Request, judged
+from engine.channels.shared import Parcel, parcels
 from engine.language.registry import channel
 
 REF = "karibu_ref"
 _API = "https://api.sendgrid.com"
-_SOON = timedelta(seconds=30)
-_LONGEST_WAIT = timedelta(hours=24)
 
 
 class SendGridOptions(ChannelOptions):
-    """`timeout`: seconds to wait for their answer. `sandbox: true` lets them check each mail and send none."""
+    """What project.yaml may say beside `provider: sendgrid`."""
 
-    timeout: float = Field(default=10, gt=0, le=60)
-    sandbox: bool = False
+    timeout: float = Field(default=10, gt=0, le=60, description="Seconds to wait for their answer.")
+    sandbox: bool = Field(default=False, description="They check each mail and send none.")
+    at_once: int = Field(default=32, ge=1, le=500, description="How many requests are under way at the same time.")
+    share: int = Field(
+        default=1000, ge=1, le=1000, description="How many mails that differ in values only may share a request."
+    )
 
 
 @channel("sendgrid")
 class SendGrid:
-    """Sends one mail a request, over connections that are kept open."""
+    """Sends mails over connections that are kept open; mails that differ in values only share a request."""
 
     carries: ClassVar[frozenset[str]] = frozenset({"email"})
     idempotent: ClassVar[bool] = False
+    limits: ClassVar[Limits] = Limits(batch=1000, at_once=32, size=20_000_000)
     Options: ClassVar[type[ChannelOptions]] = SendGridOptions
 
-    def __init__(self, key: str, url: str = _API, *, timeout: float = 10, sandbox: bool = False) -> None:
-        self._sandbox = sandbox
-        self._client = httpx2.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            timeout=httpx2.Timeout(timeout, connect=min(timeout, 5)),
-        )
+    def __init__(self, key: str, url: str = _API, options: SendGridOptions | None = None) -> None:
+        self._options = options or SendGridOptions()
+        self._url = f"{url.rstrip('/')}/v3/mail/send"
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._poster = Poster(headers, timeout=self._options.timeout, at_once=self._options.at_once)
 
     @classmethod
     def open(cls, options: ChannelOptions, surroundings: Surroundings) -> Self:
@@ -64,94 +70,101 @@ class SendGrid:
         key = surroundings.secret("sendgrid_api_key")
         if not key:
             raise ConfigurationError("SendGrid needs an API key: set KARIBU_SENDGRID_API_KEY")
-        url = surroundings.setting("sendgrid_base_url") or _API
-        return cls(key, url, timeout=options.timeout, sandbox=options.sandbox)
+        return cls(key, surroundings.setting("sendgrid_base_url") or _API, options)
 
     def send(self, message: Outgoing) -> Result:
-        try:
-            body = orjson.dumps(self._body(message))
-        except (ValueError, TypeError) as error:
-            return Refused(f"content: {error}")
-        try:
-            answer = self._client.post("/v3/mail/send", content=body)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol):
-            return Refused("unreachable", retry_after=_SOON)
-        except httpx2.TimeoutException:
-            return InDoubt("timeout")
-        except httpx2.HTTPError as error:
-            return InDoubt(f"connection: {type(error).__name__}")
-        return _judged(answer, message.at)
+        return alone(self, message)
+
+    def send_many(self, messages: Sequence[Outgoing], fresh: Fresh, settle: Settle) -> None:
+        fit = []
+        for at, message in enumerate(messages):
+            if (fault := _fault(message)) is None:
+                fit.append(at)
+            else:
+                settle(at, Refused(f"content: {fault}"))
+        shared = parcels([messages[at] for at in fit], self._options.share)
+
+        def answered(turn: int, reply: Reply) -> None:
+            for at, message in zip(shared[turn].at, shared[turn].messages, strict=True):
+                settle(fit[at], _result(reply, message))
+
+        self._poster.post_all([partial(self._request, parcel) for parcel in shared], fresh, answered)
 
     def close(self) -> None:
-        self._client.close()
+        self._poster.close()
 
-    def _body(self, message: Outgoing) -> Any:
-        """The request as their SDK builds it. ValueError or TypeError when a part of the mail is not one."""
-        content, sender = message.content, message.sender
-        mime.check_address(message.to)
+    def _request(self, parcel: Parcel) -> Request:
+        return Request(self._url, orjson.dumps(self._body(parcel)))
+
+    def _body(self, parcel: Parcel) -> Any:
+        """The request as their SDK builds it: what is the same once, and a personalization for each person."""
+        one = parcel.messages[0]
         mail = sg.Mail()
-        mail.from_email = sg.From(sender.email, sender.name or None)
-        to = sg.To(message.to, message.to_name or None)
-        personal = sg.Personalization()
-        personal.add_to(to)
-        personal.add_custom_arg(sg.CustomArg(REF, message.ref))
-        mail.add_personalization(personal)
-        mail.subject = sg.Subject(mime.check_header(content.subject))
+        mail.from_email = sg.From(one.sender.email, one.sender.name or None)
+        mail.subject = sg.Subject(parcel.subject)
         # They want plain text first.
-        if content.text:
-            mail.add_content(sg.Content(sg.MimeType.text, content.text))
-        if content.html:
-            mail.add_content(sg.Content(sg.MimeType.html, content.html))
-        if sender.reply_to:
-            mail.reply_to = sg.ReplyTo(sender.reply_to)
-        mail.add_header(sg.Header("Message-ID", f"<{message.ref}@{sender.email.rpartition('@')[2]}>"))
-        if message.unsubscribe_url:
-            mail.add_header(sg.Header("List-Unsubscribe", f"<{mime.check_header(message.unsubscribe_url)}>"))
+        if parcel.text:
+            mail.add_content(sg.Content(sg.MimeType.text, parcel.text))
+        if parcel.html:
+            mail.add_content(sg.Content(sg.MimeType.html, parcel.html))
+        if one.sender.reply_to:
+            mail.reply_to = sg.ReplyTo(one.sender.reply_to)
+        if one.unsubscribe_url:
             mail.add_header(sg.Header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
         # Our link is in the mail; theirs would end a list of theirs that we never hear of. Our links must stay ours.
         tracking = sg.TrackingSettings()
         tracking.subscription_tracking = sg.SubscriptionTracking(enable=False)
         mail.tracking_settings = tracking
-        if self._sandbox:
+        if self._options.sandbox:
             mail.mail_settings = sg.MailSettings(sandbox_mode=sg.SandBoxMode(enable=True))
-        return mail.get()
+        built = mail.get()
+        # Their Personalization looks through all it has for each value that is added: a person is plain data here.
+        built["personalizations"] = [
+            _person(message, substitutions)
+            for message, substitutions in zip(parcel.messages, parcel.substitutions, strict=True)
+        ]
+        return built
 
 
-def _judged(answer: httpx2.Response, now: datetime) -> Result:
-    """Their answer in our words: 2xx is accepted, 429 and 4xx certainly nothing sent, 5xx nobody knows."""
-    status = answer.status_code
-    if 200 <= status < 300:
-        return Accepted(answer.headers.get("X-Message-Id", ""))
-    if status == 429:
-        return Refused("rate_limited", retry_after=_wait(answer.headers, now))
-    if status in (401, 403):
-        # The key is wrong, not the message: it may go once somebody has mended that.
-        return Refused(f"provider_key: {status}", retry_after=timedelta(minutes=10))
-    if 400 <= status < 500:
-        return Refused(f"provider: {status} {_field(answer)}".strip())
-    return InDoubt(f"provider: {status}")
+def _person(message: Outgoing, substitutions: dict[str, str]) -> dict[str, Any]:
+    to = {"email": message.to, "name": message.to_name} if message.to_name else {"email": message.to}
+    headers = {"Message-ID": f"<{message.ref}@{message.sender.email.rpartition('@')[2]}>"}
+    if message.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
+    person: dict[str, Any] = {"to": [to], "headers": headers, "custom_args": {REF: message.ref}}
+    if substitutions:
+        person["substitutions"] = substitutions
+    return person
 
 
-def _wait(headers: httpx2.Headers, now: datetime) -> timedelta:
-    """How long they ask us to wait: Retry-After as seconds or a date, else their X-RateLimit-Reset (a Unix time)."""
-    said = headers.get("Retry-After", "").strip()
-    wait = _SOON
-    if said.isdigit() and len(said) < 9:
-        wait = timedelta(seconds=int(said))
-    elif said:
-        try:
-            wait = parsedate_to_datetime(said).astimezone(UTC) - now
-        except ValueError:
-            wait = _SOON
-    elif (reset := headers.get("X-RateLimit-Reset", "")).isdigit() and len(reset) < 12:
-        wait = datetime.fromtimestamp(int(reset), UTC) - now
-    return min(max(wait, timedelta(seconds=1)), _LONGEST_WAIT)
+def _fault(message: Outgoing) -> ValueError | None:
+    """What in a mail can't be in one: it must not cost the others of its request theirs."""
+    content = message.content
+    try:
+        mime.check_address(message.to)
+        mime.check_address(message.sender.email)
+        mime.check_header(content.subject)
+        mime.check_header(message.to_name)
+        mime.check_header(message.unsubscribe_url or "")
+        if not content.subject or not (content.text or content.html):
+            raise ValueError("a mail needs a subject and a text")
+        if len(content.text) + len(content.html) > SendGrid.limits.size:
+            raise ValueError("the mail is too large")
+    except ValueError as error:
+        return error
+    return None
 
 
-def _field(answer: httpx2.Response) -> str:
+def _result(reply: Reply, message: Outgoing) -> Result:
+    if not isinstance(reply, Answer):
+        return reply
+    return judged(reply, message.at, lambda answer: Accepted(answer.headers.get("x-message-id", "")), _field)
+
+
+def _field(answer: Answer) -> str:
     """Which field they object to; their own words may quote an address."""
     try:
-        fields = [str(error.get("field")) for error in orjson.loads(answer.content)["errors"] if error.get("field")]
+        fields = [str(error.get("field")) for error in orjson.loads(answer.body)["errors"] if error.get("field")]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
     return ", ".join(fields)[:200]

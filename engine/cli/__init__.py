@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from engine.cli import (  # noqa: F401  each adds its commands
     asking,
     content,
+    coupons,
     hearing,
     importing,
     journeys,

@@ -42,7 +42,8 @@ def status(
     Who is inside, what was sent, what was stopped and why, what it brought, and what comes next. Times are the
     brand's."""
     with opened(ctx, root) as app:
-        from engine.cli import hearing
+        from engine.cli import coupons, hearing
+        from engine.runtime.coupons import stock
         from engine.runtime.heard import wrong_types
         from engine.runtime.status import status as read
 
@@ -50,6 +51,7 @@ def status(
         with app.database.read() as connection:
             found = read(connection, content, app.registry, app.clock.now())
             wrong = wrong_types(connection, content.vocabulary)
+            pools = list(stock(connection, content.project.coupons))
         words = _words(content)
         if journey is not None:
             known(journey, [one.journey for one in found.journeys], "journey")
@@ -57,6 +59,7 @@ def status(
     if as_json:
         told = {"customers": found.customers, "events": found.events, "hooks_kept": dict(found.kept)}
         told["paused"] = {name or "all": asdict(one) for name, one in found.paused.items()}
+        told["coupons"] = [asdict(one) for one in pools]
         told["journeys"] = [asdict(one) for one in chosen]
         say_json(told | {"wrong_types": hearing.plain(wrong)})
         return
@@ -70,6 +73,7 @@ def status(
     say(columns(rows, right=(1, 3, 4, 5, 6, 7, 8, 9)))
     notes = [note for one in chosen for note in _notes(one, words)]
     notes += [f"{name}: {counted(n, 'webhook')} could not be taken as an event; kept" for name, n in found.kept.items()]
+    notes += coupons.notes(pools)
     if notes:
         say("\n" + "\n".join(notes))
     if wrong:

@@ -49,6 +49,9 @@ END = None
 
 EXITED = "exited"
 
+HELD_BACK = "held"
+"""What a decision says of somebody whose message goes out later."""
+
 moving = Table(
     "moving",
     MetaData(),
@@ -210,13 +213,37 @@ class Cohort:
         """They stay here until their `due_at`: a row, never a sleeping process."""
         self._stay(verdict, "waiting", {"due_at": moving.c.due_at})
 
+    def sleep_until(self, verdict: str, at: datetime) -> None:
+        """They stay here until this moment."""
+        self.connection.execute(update(moving).where(moving.c.verdict == verdict).values(due_at=at))
+        self.sleep(verdict)
+
     def listen(self, verdict: str) -> None:
         """They stay here until the event comes, or their `due_at`."""
         self._stay(verdict, "listening", {"due_at": moving.c.due_at})
 
-    def queue(self, verdict: str, *, route: str, version_id: int, channel: str, template: str, topic: str) -> None:
-        """Each gets a message row and stands here until it is settled."""
+    def amend(self, who: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+        """Give some of them another verdict, reason or moment to come back, by columns of `moving` and of what `who`
+        joins it with."""
+        self.connection.execute(update(moving).where(who).values(values))
+
+    def queue(
+        self,
+        verdict: str,
+        *,
+        route: str,
+        version_id: int,
+        channel: str,
+        template: str,
+        topic: str,
+        holds: bool = False,
+    ) -> None:
+        """Each gets a message row and stands here until it is settled. `holds`: those with a `due_at` are held till
+        then, for their reason, and a decision says so."""
         self.enqueue(verdict, route=route, version_id=version_id, channel=channel, template=template, topic=topic)
+        if holds:
+            held = and_(moving.c.verdict == verdict, moving.c.due_at.is_not(None))
+            self._decide("stays", held, HELD_BACK, json_object({"until": type_coerce(moving.c.due_at, BigInteger)}))
         self.queued += self._write(
             moving.c.verdict == verdict, {"state": "standing", "due_at": null(), "pass_id": self.pass_id}
         )
@@ -235,8 +262,9 @@ class Cohort:
             literal(template),
             literal(topic),
             literal("queued"),
+            case((moving.c.due_at.is_not(None), moving.c.reason)),
             literal(self.now, Instant()),
-            literal(self.now, Instant()),
+            func.coalesce(moving.c.due_at, literal(self.now, Instant())),
             literal(0),
             literal(0),
         ).where(moving.c.verdict == verdict)
@@ -315,6 +343,7 @@ _MESSAGE = [
     "template",
     "topic",
     "state",
+    "reason",
     "queued_at",
     "due_at",
     "fence",

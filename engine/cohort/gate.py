@@ -1,9 +1,11 @@
 """The send gate: whether a message may go, asked of a whole cohort in one expression.
 
 Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
-present, valid, not suppressed → the step's `when` → not already sent → … → renders → provider. The held-out never reach
-a step, a profile is a foreign key away, and "already sent" is the unique key of the message; what renders and what the
-provider says is delivery's.
+present, valid, not suppressed → the step's `when` → not already sent → caps → quiet hours → rate → coupon reserved →
+renders → provider. The held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique
+key of the message. Caps are in caps.py and quiet hours in quiet.py beside this. Whether a message carries a coupon is
+known to its template, so that is asked when it is claimed; the rate, what renders and what the provider says are
+delivery's.
 """
 
 from __future__ import annotations
@@ -20,6 +22,11 @@ from engine.store.types import Instant
 UNREACHABLE = ("no_consent", "no_address", "bad_address", "suppressed")
 """The reasons for which a `fallback` may take over: this channel can't reach them."""
 
+CAPPED, QUIET_HOURS, DUPLICATE = "capped", "quiet_hours", "duplicate"
+"""Reasons of caps and quiet hours: not to send, or to hold a message; and not to send one of several that were held."""
+HOLDS = (QUIET_HOURS, CAPPED)
+"""The reasons for which a message is held."""
+
 ADDRESS = {
     "email": (customer.c.email, customer.c.email_hash),
     "sms": (customer.c.phone, customer.c.phone_hash),
@@ -27,6 +34,8 @@ ADDRESS = {
     "push": (customer.c.push_token, customer.c.push_hash),
 }
 """Where a channel finds its address, and the keyed hash that is empty when the address can't be valid."""
+
+NO_COUPON = "no_coupon"
 
 TEAM = "team"
 """The channel of notices to the shop's own people: no customer's consent or address is asked."""
@@ -39,12 +48,14 @@ def stop_reason(
     *,
     left: ColumnElement[bool] | None = None,
     when: ColumnElement[bool] | None = None,
+    no_coupon: ColumnElement[bool] | None = None,
     second_yes: bool = False,
 ) -> ColumnElement[Any]:
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
-    left: true where the customer is no longer at this visit of the step; when: the step's own condition; second_yes:
-    the message asks to confirm a consent that is pending, and is for nobody else."""
+    left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
+    true where the message carries a code and they have none; second_yes: the message asks to confirm a consent that is
+    pending, and is for nobody else."""
     if channel == TEAM:
         return null() if left is None else case((left, "left_journey"), else_=null())
     address, address_hash = ADDRESS[channel]
@@ -63,6 +74,8 @@ def stop_reason(
     stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
     if when is not None:
         stops.append((not_(when), "when"))
+    if no_coupon is not None:
+        stops.append((no_coupon, NO_COUPON))
     return case(*stops, else_=null())
 
 

@@ -10,12 +10,15 @@ from functools import cached_property
 from typing import Any
 
 from engine.language.expression import Typed, parse, parse_condition
-from engine.language.fields import marked
+from engine.language.fields import Literally, marked
+from engine.language.gate import QuietHours
 from engine.language.graph import Graph, Node
+from engine.language.holes import Hole, pieces
 from engine.language.journey import MESSAGES, Journey
 from engine.language.project import Project
-from engine.language.vocabulary import Names, Vocabulary
+from engine.language.vocabulary import TRANSACTIONAL, Names, Vocabulary
 
+_CODE = re.compile(r"\bcoupon\b")
 _USUAL_GAP = re.compile(r"usual_gap\(\s*[\"'](\w+)[\"']")
 
 
@@ -39,6 +42,16 @@ class Program:
     def topic(self) -> str:
         """The consent its messages need. Check refuses a journey that sends without one; nobody can consent to ''."""
         return self.journey.topic or ""
+
+    @property
+    def quiet_hours(self) -> QuietHours | None:
+        """When its messages are held: transactional ones never are."""
+        return None if self.topic == TRANSACTIONAL else self.project.quiet_hours
+
+    @property
+    def exits_when_capped(self) -> bool:
+        """Whether some cap ends journeys."""
+        return self.topic != TRANSACTIONAL and any(cap.when_capped.what == "exit" for cap in self.project.caps)
 
     @property
     def takes_entries(self) -> bool:
@@ -80,19 +93,29 @@ class Program:
         return frozenset(event for text in (*texts, *steps) for event in _USUAL_GAP.findall(text))
 
     @cached_property
+    def tells_codes(self) -> bool:
+        """Whether a step tells somebody a coupon's code otherwise than in a message to the customer."""
+        others = [node.step for node in self.graph.nodes.values() if node.type != "send"]
+        texts = [one.text for step in others for one in marked(step, _is_block) if isinstance(one.marker, Literally)]
+        return any(_CODE.search(hole.text) for text in texts for hole in pieces(text) if isinstance(hole, Hole))
+
+    @cached_property
     def names(self) -> Names:
         """What expressions in steps may name: the entry, and what came of the steps before."""
-        results, sends = {}, set()
+        results, sends, coupons = {}, set(), set()
         for node in self.graph.nodes.values():
             if (awaits := node.step.awaits()) is not None:
                 results[node.id] = awaits.event
             if node.type in MESSAGES:
                 sends.add(node.id)
-        return Names(entry=self.journey.enter.entry_event(), results=results, sends=frozenset(sends))
+            if node.type == "coupon":
+                coupons.add(node.id)
+        entry = self.journey.enter.entry_event()
+        return Names(entry=entry, results=results, sends=frozenset(sends), coupons=frozenset(coupons))
 
     def parsed(self, text: str, names: Names, condition: bool) -> Typed:
         """The typed tree of one of the journey's texts, read once."""
-        key = (text, names.event, names.item, condition, bool(names.results or names.sends))
+        key = (text, names.event, names.item, condition, bool(names.results or names.sends or names.coupons))
         if key not in self._parsed:
             self._parsed[key] = (parse_condition if condition else parse)(text, names, self.vocabulary)
         return self._parsed[key]
@@ -100,3 +123,8 @@ class Program:
     @cached_property
     def _parsed(self) -> dict[tuple[Any, ...], Typed]:
         return {}
+
+
+def _is_block(value: Any) -> bool:
+    """Whether a value is the steps below a step, which are nodes of their own."""
+    return isinstance(value, tuple)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Double, FromClause, Text, case, cast, func, literal, null, or_
 
+from engine.cohort.chance import Chance, no_chance
 from engine.cohort.cohort import entry_event
 from engine.cohort.program import Program
 from engine.language.expression import Names, Typed
@@ -33,6 +34,7 @@ class Scope:
     now: datetime
     at_the_door: bool = False
     """Nobody is enrolled yet: the expressions see the customer and the event that names them."""
+    chance: Chance = no_chance
 
     @property
     def sources(self) -> tuple[FromClause, ...]:

@@ -36,6 +36,7 @@ def check(content: Content, registry: Registry, renderer: Renderer | None) -> li
     # Without project.yaml no name is known: to call each of them unknown would bury the one problem there is.
     if PROJECT not in content.broken:
         problems += _providers(content, registry)
+        problems += _capped(content)
         problems += check_sources.problems(content, registry)
         problems += check_expressions.problems(content)
         problems += check_scenarios.problems(whole)
@@ -68,6 +69,20 @@ def _echoes(problem: Problem, read: Problem) -> bool:
         return False
     option = read.path.removeprefix(problem.path + ".")
     return (problem.line, problem.col) == (read.line, read.col) or (option != read.path and "[" not in option)
+
+
+def _capped(content: Content) -> list[Problem]:
+    """The journeys of caps must be there."""
+    document = content.documents[PROJECT]
+    return [
+        document.problem(
+            ("caps", n, "journey"), f'there is no journey "{cap.journey}"', did_you_mean(cap.journey, content.journeys)
+        )
+        for n, cap in enumerate(content.project.caps)
+        if cap.journey is not None
+        and cap.journey not in content.journeys
+        and journey_file(cap.journey) not in content.broken
+    ]
 
 
 def _providers(content: Content, registry: Registry) -> list[Problem]:

@@ -54,6 +54,7 @@ def names_in_steps(content: Content, name: str) -> Names:
         entry=_known_event(content, content.journeys[name].enter.entry_event()),
         results={step: event for step, event in results.items() if event in content.project.known_events},
         sends=frozenset(node.id for node in nodes if node.type in MESSAGES),
+        coupons=frozenset(node.id for node in nodes if node.type == "coupon"),
     )
 
 
@@ -176,6 +177,11 @@ class _Reading:
     def _too_early(self, typed: Typed, path: Path, step: str, shift: int) -> Iterator[Problem]:
         """What a step names must have been passed before a customer can come to it."""
         for part in tree.walk(typed):
+            if isinstance(part, tree.Coupon):
+                nodes = [node for node in self.graph.nodes.values() if node.type == "coupon"]
+                if not any(step in self.graph.after(node.id) for node in nodes):
+                    message = "no coupon is known here: no way leads from a coupon step to this step"
+                    yield self.document.problem(path, message, offset=shift + part.span[0])
             named = part.step if isinstance(part, tree.Messaged | tree.Name) else None
             if named is not None and named in self.graph.nodes and step not in self.graph.after(named):
                 message = f'"{named}" is not known here: no way leads from it to this step'
@@ -213,6 +219,8 @@ def _known(content: Content, kind: str) -> Iterable[str] | None:
         return content.project.surveys
     if kind == "person":
         return content.project.team
+    if kind == "pool":
+        return content.project.coupons
     return None
 
 

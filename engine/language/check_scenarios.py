@@ -28,6 +28,7 @@ def problems(content: Content) -> Iterator[Problem]:
                 yield from lint.scenario(scenario, (n,))
 
 
+_POINTS = re.compile(r"[1-9][0-9]* points?")
 _BIRTHDAY = re.compile(r"(?:[0-9]{4}-|--)?(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 
 
@@ -54,6 +55,9 @@ class _Story:
             yield from self.event(before.event, before.with_, here)
             if before.at >= scenario.start.local and scenario.start.zone is None:
                 yield self.document.problem((*here, "at"), "this is not before the start", "tell it in the story")
+        for n, pool in enumerate(scenario.empty):
+            if pool not in (pools := self.content.project.coupons):
+                yield self.document.problem((*at, "empty", n), f'unknown pool "{pool}"', did_you_mean(pool, pools))
         for n, line in enumerate(scenario.story):
             yield from self.line(line, (*at, "story", n))
 
@@ -126,14 +130,19 @@ class _Story:
         if line.answers is not None:
             yield from self._answer(line, at)
         if line.waits is not None:
-            yield from self._step(
-                line.waits, [n.id for n in self.graph.nodes.values() if n.step.waits], (*at, "waits"), "wait"
-            )
+            held = self.content.project.holds
+            waits = [n.id for n in self.graph.nodes.values() if n.step.waits or (held and n.type == "send")]
+            yield from self._step(line.waits, waits, (*at, "waits"), "wait")
         for verb in ("sends", "skips"):
             ref = getattr(line, verb)
             if ref is not None and ref not in self._templates():
                 hint = did_you_mean(ref, self._templates())
                 yield self.document.problem((*at, verb), f'this journey never sends "{ref}"', hint)
+        if line.gives is not None and not _POINTS.fullmatch(line.gives):
+            pools = {f"coupon {getattr(n.step, 'coupon', '')}" for n in self.graph.nodes.values() if n.type == "coupon"}
+            if line.gives not in pools:
+                hint = did_you_mean(line.gives, pools) or "write coupon POOL, or 100 points"
+                yield self.document.problem((*at, "gives"), f'this journey never gives "{line.gives}"', hint)
         for step, arm in (line.takes or {}).items():
             arms = {n.id: n.arms for n in self.graph.nodes.values() if n.arms}
             yield from self._step(step, list(arms), (*at, "takes", step), "step with arms", on_key=True)

@@ -15,7 +15,7 @@ from jinja2 import nodes
 
 from engine.language import tree
 from engine.language.errors import Wrong, did_you_mean
-from engine.language.functions import FUNCTIONS, UNAVAILABLE
+from engine.language.functions import FUNCTIONS
 from engine.language.moments import parse_date
 from engine.language.references import explain, referenced
 from engine.language.syntax import ExpressionError, Micros, Source
@@ -197,7 +197,7 @@ class Reader:
             return tree.Now()
         if name in ("customer", "entry", "event") or (name == "item" and self.names.item):
             raise self.wrong(node, f'"{name}" is not a value', f"write {name}. and one of its names")
-        if name in FUNCTIONS or name in UNAVAILABLE:
+        if name in FUNCTIONS:
             raise self.wrong(node, f'"{name}" is a function', f"write {name}(…)")
         known = self._roots()
         if name in known:
@@ -216,7 +216,7 @@ class Reader:
             self.typed(inner)
             raise ExpressionError("only names have parts", self._end(inner), "write customer.x, entry.x, event.x")
         if inner.name == "coupon":
-            raise self.wrong(node, "coupons are not available yet")
+            return self._coupon(node, path)
         scope, step, fields, owner = self._scope(inner)
         type_: Type | None = None
         for depth, (attr, part) in enumerate(path):
@@ -234,13 +234,25 @@ class Reader:
         assert type_ is not None
         return tree.Name(scope=scope, step=step, path=tuple(attr for attr, _ in path), type=type_)
 
+    def _coupon(self, node: nodes.Getattr, path: list[tuple[str, nodes.Getattr]]) -> Typed:
+        if not self.names.coupons:
+            raise self.wrong(node, 'there is no "coupon" here', "a step coupon: POOL comes first")
+        attr, part = path[0]
+        known: Mapping[str, Type] = {"code": TEXT, "expires": INSTANT}
+        if attr not in known:
+            raise self._at(part, f'unknown name "coupon.{attr}"', did_you_mean(attr, known))
+        if len(path) > 1:
+            raise self._at(path[1][1], f"coupon.{attr} is {known[attr].spoken} and has no parts", None)
+        return tree.Coupon(part="code" if attr == "code" else "expires", type=known[attr])
+
     def _at(self, node: nodes.Getattr, message: str, hint: str | None) -> ExpressionError:
         """At the attribute itself, not at the start of its path."""
         return ExpressionError(message, self.source.span(node)[1] - len(node.attr), hint)
 
     def _roots(self) -> list[str]:
         names = self.names
-        here = [word for word, there in (("entry", names.entry), ("event", names.event), ("item", names.item)) if there]
+        words = (("entry", names.entry), ("event", names.event), ("item", names.item), ("coupon", names.coupons))
+        here = [word for word, there in words if there]
         return ["customer", "now", *here, *names.results]
 
     def _scope(self, node: nodes.Name) -> tuple[tree.Scope, str | None, Mapping[str, Type], str]:
@@ -434,8 +446,6 @@ class Reader:
         function = FUNCTIONS.get(name)
         if function is None:
             vague.arguments(node)
-        if name in UNAVAILABLE:
-            raise self.wrong(node, f"{name}() is not available yet")
         if function is None:
             hint = did_you_mean(name, FUNCTIONS) or "known: " + ", ".join(sorted(FUNCTIONS))
             raise self.wrong(node, f'unknown function "{name}"', hint)

@@ -92,11 +92,11 @@ class Literally:
 
 @dataclass(frozen=True)
 class Refers:
-    """Marks the name of something that must exist: an event, segment, topic, journey, step, template, channel or
-    customer attribute.
+    """Marks the name of something that must exist: an event, segment, topic, journey, step, template, channel,
+    customer attribute or pool of coupons.
     """
 
-    to: Literal["event", "segment", "topic", "journey", "step", "template", "channel", "attribute", "person"]
+    to: Literal["event", "segment", "topic", "journey", "step", "template", "channel", "attribute", "person", "pool"]
 
 
 Marker = Expression | Literally | Refers
@@ -138,6 +138,7 @@ _EVENT = named(r"[a-z][a-z0-9_]{0,62}", "the name of an event", _WORDS)
 _JOURNEY = named(r"[a-z][a-z0-9-]{0,62}", "the name of a journey", _DASHED)
 _SEGMENT = named(r"[a-z][a-z0-9-]{0,62}", "the name of a segment", _DASHED)
 _TOPIC = named(r"[a-z][a-z0-9_-]{0,62}", "the name of a topic", _DASHED)
+_POOL = named(r"[a-z][a-z0-9-]{0,62}", "the name of a pool", _DASHED)
 _CHANNEL = named(r"[a-z][a-z0-9_]{0,62}", "a channel", "email, sms, push or whatsapp")
 _ATTRIBUTE = named(
     r"customer\.[a-z][a-z0-9_]{0,62}", "a customer attribute", "write customer. and its name, like customer.tier"
@@ -165,6 +166,7 @@ NewEventName = Annotated[str, *_EVENT]
 NewJourneyName = Annotated[str, *_JOURNEY]
 NewSegmentName = Annotated[str, *_SEGMENT]
 NewTopicName = Annotated[str, *_TOPIC]
+NewPoolName = Annotated[str, *_POOL]
 NewSurveyName = Annotated[str, *_SURVEY]
 FieldName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS)]
 
@@ -173,6 +175,7 @@ EventName = Annotated[str, *_EVENT, Refers("event")]
 JourneyName = Annotated[str, *_JOURNEY, Refers("journey")]
 SegmentName = Annotated[str, *_SEGMENT, Refers("segment")]
 TopicName = Annotated[str, *_TOPIC, Refers("topic")]
+PoolName = Annotated[str, *_POOL, Refers("pool")]
 ChannelName = Annotated[str, *_CHANNEL, Refers("channel")]
 Attribute = Annotated[str, *_ATTRIBUTE, Refers("attribute")]
 PersonName = Annotated[str, *named(r"[a-z][a-z0-9_]{0,62}", "a name", _WORDS), Refers("person")]

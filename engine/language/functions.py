@@ -18,9 +18,6 @@ from engine.language.types import BOOLEAN, MONEY, NUMBER, Kind
 if TYPE_CHECKING:
     from engine.language.expression import Reader
 
-UNAVAILABLE = frozenset({"points"})
-"""Functions of the language that come later."""
-
 
 @dataclass(frozen=True)
 class Call:
@@ -61,6 +58,16 @@ class Call:
     @cached_property
     def event(self) -> str:
         return self.known("event", self.reader.vocabulary.events, "event")
+
+    def flag(self, argument: str) -> bool:
+        """A literal true or false; false when it isn't given."""
+        if not self.has(argument):
+            return False
+        node = self.arguments[argument]
+        if not (isinstance(node, nodes.Const) and isinstance(node.value, bool)):
+            self.tell(argument, f"{argument} is true or false")
+            return False
+        return node.value
 
     def within(self) -> int | None:
         if not self.has("within"):
@@ -211,10 +218,21 @@ def in_journey(call: Call) -> Typed:
     return tree.InJourney(journey=call.known("journey", call.reader.vocabulary.journeys, "journey"))
 
 
-@_function("step", names="sent opened clicked")
+@_function("step", names="sent")
 def _sent(call: Call) -> Typed:
+    return tree.Messaged(function="sent", step=call.known("step", call.reader.names.sends, "send step"))
+
+
+@_function("step", keyword="machines", names="opened clicked")
+def _opened(call: Call) -> Typed:
     function: Any = call.name
-    return tree.Messaged(function=function, step=call.known("step", call.reader.names.sends, "send step"))
+    step = call.known("step", call.reader.names.sends, "send step")
+    return tree.Messaged(function=function, step=step, machines=call.flag("machines"))
+
+
+@_function("")
+def points(call: Call) -> Typed:
+    return tree.Points()
 
 
 @_function("date")

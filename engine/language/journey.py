@@ -266,7 +266,7 @@ class Goal(Model):
         return self
 
 
-NOT_YET = ("points", "coupon", "call", "each")
+NOT_YET = ("call", "each")
 """Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
 
 
@@ -413,13 +413,14 @@ class SplitArm(Model):
 _LABELLED: TypeAdapter[dict[str, tuple[StepModel, ...]]] = TypeAdapter(dict[str, Block])
 
 
-def _not_yet(value: Any, info: ValidationInfo) -> None:
+def _of_the_project(value: Any, info: ValidationInfo) -> None:
     if value is not None:
-        raise Wrong(f"{info.field_name} is not available yet", "remove it", on_key=True)
+        raise Wrong(f"{info.field_name} belongs in project.yaml, for all journeys", "remove it here", on_key=True)
 
 
-# A known word that is refused until it does what it says: never silently ignored.
-NotYet = Annotated[None, PlainValidator(_not_yet), WithJsonSchema({"not": {}, "description": "Not available yet."})]
+OfTheProject = Annotated[
+    None, PlainValidator(_of_the_project), WithJsonSchema({"not": {}, "description": "Stands in project.yaml."})
+]
 
 
 class Journey(Model):
@@ -436,8 +437,8 @@ class Journey(Model):
     goal: Goal | None = None
     holdout: Percent = Field(0, description="So many enter and are measured, but take no step.")
     steps: Block
-    caps: NotYet = None
-    quiet_hours: NotYet = None
+    caps: OfTheProject = None
+    quiet_hours: OfTheProject = None
 
     @property
     def name(self) -> str:

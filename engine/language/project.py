@@ -17,6 +17,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
 from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
 
+from engine.language import rewards
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.fields import (
     CHANNELS,
@@ -24,6 +25,7 @@ from engine.language.fields import (
     FieldName,
     Model,
     NewEventName,
+    NewPoolName,
     NewSegmentName,
     NewSurveyName,
     NewTopicName,
@@ -31,8 +33,9 @@ from engine.language.fields import (
     YesNo,
     named,
 )
-from engine.language.journey import NotYet
+from engine.language.gate import Cap, QuietHours, RateText
 from engine.language.moments import text_or
+from engine.language.rewards import Points, Pool, Tier
 from engine.language.surveys import Survey
 from engine.language.types import STORED, Type, read_type
 from engine.language.vocabulary import OWN_EVENTS, TRANSACTIONAL
@@ -151,6 +154,7 @@ class Provider(Model):
     model_config = {"extra": "allow"}
 
     provider: Text
+    rate: RateText | None = Field(None, description="So many messages go out in a second, minute or hour at most.")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -192,14 +196,41 @@ class Project(Model):
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
     surveys: dict[NewSurveyName, Survey] = Field(default_factory=dict, description="What `ask` asks, by name.")
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
-    caps: NotYet = None
-    quiet_hours: NotYet = None
+    coupons: dict[NewPoolName, Pool] = Field(default_factory=dict, description="Pools of coupon codes, by name.")
+    points: Points = Field(default_factory=Points, description="What spends points, and what takes them back.")
+    tiers: tuple[Tier, ...] = Field((), description="What customer.tier is, by the points earned; the lowest first.")
+    caps: tuple[Cap, ...] = Field((), description="How many messages a customer gets at most. All of them hold.")
+    quiet_hours: QuietHours | None = Field(None, description="When nothing is sent, on the customer's clock.")
+
+    @property
+    def holds(self) -> bool:
+        """Whether a message may be held for later."""
+        return self.quiet_hours is not None or any(cap.when_capped.what == "defer" for cap in self.caps)
 
     @model_validator(mode="after")
     def _no_source_takes_others_keys(self) -> Project:
         for name in self.sources:
             if name in TAKEN_NAMES:
                 raise Wrong(f'"{name}" can\'t be a source', "call it otherwise", at=("sources", name), on_key=True)
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_fit(self) -> Project:
+        rewards.check(self.coupons, self.points, self.tiers, self.events, self.customer)
+        return self
+
+    @model_validator(mode="after")
+    def _caps_count_something(self) -> Project:
+        seen: set[str] = set()
+        for n, cap in enumerate(self.caps):
+            if cap.topic == TRANSACTIONAL:
+                raise Wrong("transactional messages are never capped", "remove it", at=("caps", n, "topic"))
+            if cap.topic is not None and cap.topic not in self.topics:
+                hint = did_you_mean(cap.topic, self.topics)
+                raise Wrong(f'there is no topic "{cap.topic}"', hint, at=("caps", n, "topic"))
+            if cap.key in seen:
+                raise Wrong("two caps count the same over the same time", "keep the stricter one", at=("caps", n))
+            seen.add(cap.key)
         return self
 
     @model_validator(mode="after")

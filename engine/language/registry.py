@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MARK = "__karibu__"
-_KINDS = ("step", "trigger", "channel", "source")
+_KINDS = ("step", "trigger", "channel", "source", "returns")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a decorator wrote on a class: its kind (step, trigger, channel, source), its name and the other keys it is
-    recognised by.
+    """What a decorator wrote on a class: its kind (step, trigger, channel, source, returns), its name and the other
+    keys it is recognised by.
     """
 
     kind: str
@@ -62,6 +62,11 @@ def source(name: str) -> Callable[[type[T]], type[T]]:
     return _declare("source", name, ())
 
 
+def returns(name: str) -> Callable[[type[T]], type[T]]:
+    """Declare what a provider of messages calls back about: engine/channels/returns.py says what its class does."""
+    return _declare("returns", name, ())
+
+
 def _declare(kind: str, name: str, also: tuple[str, ...]) -> Callable[[type[T]], type[T]]:
     def mark(cls: type[T]) -> type[T]:
         setattr(cls, _MARK, Declared(kind, name, (name, *also)))
@@ -80,12 +85,13 @@ def declared(thing: Any) -> Declared | None:
 
 @dataclass(frozen=True)
 class Registry:
-    """Step models, trigger models, channel and source classes by name."""
+    """Step models, trigger models, channel, source and returns classes by name."""
 
     steps: Mapping[str, type[StepModel]] = field(default_factory=dict)
     triggers: Mapping[str, type[TriggerModel]] = field(default_factory=dict)
     channels: Mapping[str, type[Any]] = field(default_factory=dict)
     sources: Mapping[str, type[Any]] = field(default_factory=dict)
+    returns: Mapping[str, type[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *things: ModuleType | type[Any]) -> Registry:
@@ -95,7 +101,7 @@ class Registry:
             mark = declared(thing)
             if mark is None:
                 raise RegistryError(
-                    f"{thing.__module__}.{thing.__qualname__} has no @step, @trigger, @channel or @source"
+                    f"{thing.__module__}.{thing.__qualname__} has no @step, @trigger, @channel, @source or @returns"
                 )
             there = tables[mark.kind].setdefault(mark.name, thing)
             if there is not thing:

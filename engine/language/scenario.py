@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, RootModel, WithJsonSchema, model_validator
 
 from engine.language.errors import Wrong
-from engine.language.fields import EventName, FieldName, Model, StepId, TemplateRef, Text, named
+from engine.language.fields import EventName, FieldName, Model, PoolName, StepId, TemplateRef, Text, named
 from engine.language.moments import Duration, LocalMoment, parse_local, text_or
 from engine.language.naming import either
 from engine.language.project import check_timezone
@@ -135,10 +135,10 @@ class Line(Model):
 
     sends: TemplateRef | None = None
     skips: TemplateRef | None = None
-    reason: Text | None = Field(None, description="Why it is skipped.")
+    reason: Text | None = Field(None, description="Why it is skipped, or held.")
     waits: StepId | None = None
     takes: dict[StepId, Text] | None = Field(None, description="The step and the arm: {branch_1: else}.")
-    gives: Text | None = None
+    gives: Text | None = Field(None, description="coupon POOL, or so many points: coupon comeback-10, 100 points.")
     calls: Text | None = None
     reaches: Literal["goal"] | None = None
     value: Worth | None = Field(None, description="What the goal is worth.")
@@ -155,7 +155,8 @@ class Line(Model):
             )
         if self.at is not None and self.after is not None:
             raise Wrong("a line is at a time or after one", "remove at or after", at=("after",), on_key=True)
-        for option, owners in (("with_", ("event", "answers")), ("reason", ("skips",)), ("value", ("reaches",))):
+        owned = (("with_", ("event", "answers")), ("reason", ("skips", "waits")), ("value", ("reaches",)))
+        for option, owners in owned:
             if getattr(self, option) and verbs[0] not in owners:
                 key = option.rstrip("_")
                 raise Wrong(f"{key} belongs to {either(owners)}", f"remove {key}", at=(key,), on_key=True)
@@ -185,6 +186,7 @@ class Scenario(Model):
     start: StartMoment
     customer: Person
     before: tuple[Before, ...] = ()
+    empty: tuple[PoolName, ...] = Field((), description="Pools of coupons without a code. All others have plenty.")
     story: tuple[Line, ...]
 
     @model_validator(mode="after")

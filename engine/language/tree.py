@@ -197,11 +197,27 @@ class InJourney(Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messaged(Typed):
-    """sent, opened or clicked: what became of the message of a send step in this enrolment."""
+    """sent, opened or clicked: what became of the message of a send step in this enrolment. `machines`: what a machine
+    opened or clicked counts, too."""
 
     function: Word["sent", "opened", "clicked"]
     step: str
+    machines: bool = False
     type: Type = BOOLEAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coupon(Typed):
+    """Of the code that this enrolment was last given: `code`, or when it `expires`; missing when it has none."""
+
+    part: Word["code", "expires"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points(Typed):
+    """The points a customer can spend now: those given, less what is pending, spent, expired or taken back."""
+
+    type: Type = NUMBER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from babel.numbers import get_currency_precision
 
-from engine.language.types import BIRTHDAY, INSTANT, NUMBER, TEXT, Kind, Type, read_type
+from engine.language.types import BIRTHDAY, BOOLEAN, INSTANT, NUMBER, TEXT, Kind, Type, read_type
 
 BUILT_IN: Mapping[str, Type] = {
     "id": TEXT,
@@ -25,6 +25,9 @@ BUILT_IN: Mapping[str, Type] = {
 }
 """What every customer has, besides the attributes that project.yaml declares."""
 
+TIER = "tier"
+"""The customer's attribute that tiers keep."""
+
 TRANSACTIONAL = "transactional"
 """The topic that needs no consent: order confirmations, recalls."""
 
@@ -37,11 +40,20 @@ class EventType:
     value: str | None = None
 
 
+_ABOUT: Mapping[str, Type] = {"channel": TEXT, "journey": TEXT, "step": TEXT, "template": TEXT, "topic": TEXT}
+
 OWN_EVENTS: Mapping[str, EventType] = {
     "consent_confirmed": EventType({"channel": TEXT, "topic": TEXT}),
+    "message_opened": EventType(_ABOUT),
+    "message_clicked": EventType({**_ABOUT, "url": TEXT}),
+    "message_replied": EventType({**_ABOUT, "text": TEXT}),
+    "message_bounced": EventType({**_ABOUT, "soft": BOOLEAN}),
+    "message_unsubscribed": EventType(_ABOUT),
+    "message_complained": EventType(_ABOUT),
     "survey_answered": EventType({"survey": TEXT, "score": NUMBER, "comment": TEXT, "journey": TEXT, "step": TEXT}),
 }
-"""Karibu's own events: journeys use them as they use the shop's; nobody declares or sends them."""
+"""Karibu's own events: what came back about a message, and what customers said on our pages. Journeys use them as they
+use the shop's; nobody declares or sends them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class Vocabulary:
     ) -> Vocabulary:
         """From a `Project`; `segments` and `journeys` are the names there are (None: not checked)."""
         made = cls.plain(
-            project.customer,
+            {**project.customer, **({TIER: TEXT} if project.tiers else {})},
             {name: {"value": event.value, "properties": event.properties} for name, event in project.events.items()},
             topics=project.topics,
             channels=project.channels,
@@ -122,7 +134,8 @@ class Names:
     """What an expression may name where it stands, besides the customer.
 
     entry, event: the name of the event that let them in / that is being judged (None: there is none).
-    item: the object type of `item`. results: a wait_for's id → its event. sends: ids of the send steps.
+    item: the object type of `item`. results: a wait_for's id → its event. sends: ids of the send steps; coupons: of the
+    coupon steps.
     """
 
     entry: str | None = None
@@ -130,6 +143,7 @@ class Names:
     item: Type | None = None
     results: Mapping[str, str] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
+    coupons: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.item is not None and self.item.kind not in (Kind.OBJECT, Kind.LIST):

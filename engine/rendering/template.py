@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ from jinja2.exceptions import TemplateError
 from engine.rendering.analysis import Findings, analyse, prepared
 from engine.rendering.budget import TooBig
 from engine.rendering.sandbox import Sandbox
+from engine.rendering.shared import fixed
 from engine.rendering.skeleton import lay_out
 from engine.rendering.sources import SUFFIXES, Lines, Sources, front_matter
 from engine.rendering.tags import mask, tidied
-from engine.rendering.values import BrokenTemplate, Rendered, RenderError, TemplateProblem
+from engine.rendering.values import BrokenTemplate, Pieces, Rendered, RenderError, TemplateProblem
 
 HTML = Sandbox(autoescape=True)
 TEXT = Sandbox(autoescape=False)
@@ -34,43 +35,61 @@ OWN: Mapping[str, frozenset[str]] = {
 }
 _DEEP = "the tags of this template are nested too deep"
 _BLANKS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+_ONE_LINE = ("subject", "preheader", "title", "url")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A template ready to render. `takes` says what each part reads; `parts` are subject, preheader, html, text,
-    title, body, url."""
+    title, body, url. `fixed`: the identities of the template's own words."""
 
     ref: str
     locale: str
     parts: Mapping[str, Template]
     takes: tuple[tuple[Lines, Findings], ...]
     shown: frozenset[str] = field(default_factory=frozenset)
+    fixed: frozenset[int] = field(default_factory=frozenset)
 
     def render(self, values: dict[str, Any]) -> Rendered:
         """The message for one customer. RenderError: why they can't get it."""
         done: dict[str, str] = {}
+        pieces: dict[str, Pieces] = {}
         try:
             for name, template in self.parts.items():
                 if name == "html":
                     values["subject"], values["preheader"] = done["subject"], done.get("preheader", "")
-                text = "".join(template.root_render_func(template.new_context(values)))
-                if name in ("subject", "preheader", "title", "url"):
-                    text = text.strip()
-                    if _BREAKS.search(text):
-                        raise RenderError("subject_line_break", f"the {name} holds a line break or control character")
-                elif name in ("text", "body"):
-                    text = _BLANKS.sub("\n\n", text).strip("\n")
-                    text = f"{text}\n" if self.ref.startswith("email/") else text
+                said = list(template.root_render_func(template.new_context(values)))
+                tidied = self._tidied(name)
+                text = tidied("".join(said))
+                if name in _ONE_LINE and _BREAKS.search(text):
+                    raise RenderError("subject_line_break", f"the {name} holds a line break or control character")
                 done[name] = text
+                pieces[name] = Pieces(said, self.fixed, tidied)
         except UndefinedError as error:
             raise RenderError("missing_value", _without_values(error)) from None
         except TooBig as error:
             raise RenderError("too_big", f"{error} of this template is larger than it may be") from None
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, TemplateError) as error:
             raise RenderError("wrong_type", _without_values(error)) from None
-        return Rendered(channel=self.ref.partition("/")[0], locale=self.locale, **done)
+        channel = self.ref.partition("/")[0]
+        return Rendered(channel=channel, locale=self.locale, pieces=pieces if channel == "email" else {}, **done)
+
+    def _tidied(self, part: str) -> Callable[[str], str]:
+        """What is done to a part when it is put together."""
+        if part in _ONE_LINE:
+            return str.strip
+        if part in ("text", "body"):
+            return _lines if self.ref.startswith("email/") else _paragraphs
+        return str
+
+
+def _paragraphs(text: str) -> str:
+    return _BLANKS.sub("\n\n", text).strip("\n")
+
+
+def _lines(text: str) -> str:
+    return f"{_paragraphs(text)}\n"
 
 
 def _without_values(error: Exception) -> str:
@@ -175,7 +194,8 @@ class _Parts:
         if self._problems:
             raise BrokenTemplate(*dict.fromkeys(self._problems))
         shown = frozenset(name for _, findings in self._takes for name in findings.always)
-        return Compiled(ref, locale, self._parts, tuple(self._takes), shown)
+        own = fixed(part.root_render_func.__code__ for part in self._parts.values())
+        return Compiled(ref, locale, self._parts, tuple(self._takes), shown, own)
 
 
 def _compile(sandbox: Sandbox, source: str) -> Template:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import total_ordering
 
@@ -83,8 +84,19 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """What a template said for one customer, word by word: `fixed` are the identities of its own words, `tidied` is
+    what was done to the whole."""
+
+    said: Sequence[str]
+    fixed: frozenset[int]
+    tidied: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
-    """A finished message of one channel; what the channel has no use for is empty. `locale` is the template's own."""
+    """A finished message of one channel; what the channel has no use for is empty. `locale` is the template's own,
+    `pieces` what each of a mail's parts was put together from."""
 
     channel: str
     subject: str = ""
@@ -95,6 +107,7 @@ class Rendered:
     body: str = ""
     url: str = ""
     locale: str = ""
+    pieces: Mapping[str, Pieces] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,13 @@ from sqlalchemy import (
     union_all,
 )
 
+from engine.cohort.chance import Chance, no_chance
 from engine.cohort.cohort import EXITED, Cohort
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
 from engine.runtime.pace import Pace
+from engine.steps.send import CAPPED_OUT, NOT_SENT
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, UNSETTLED, customer, enrolment, journey_version, message
 from engine.store.types import Instant
@@ -130,12 +132,13 @@ def move_step(
     pass_id: str,
     shard: Shard = WHOLE,
     pace: Pace | None = None,
+    chance: Chance = no_chance,
 ) -> StepReport:
     """Move everybody who is due at this step, chunk by chunk. A chunk that fails is rolled back whole and raises."""
     node = program.graph.nodes[step_id]
     step = node.step
     assert isinstance(step, Step)
-    scope = Scope(program, now)
+    scope = Scope(program, now, chance=chance)
     judgement = step.judge(node, scope)
     if program.exits_when:
         leaves = scope.exits()
@@ -179,6 +182,6 @@ def _of(cohort: Cohort, step_id: str, *, reasons: bool) -> StepReport:
     report = StepReport(step_id, cohort.size, cohort.moved, cohort.stayed, cohort.queued, ended=cohort.ended)
     if reasons:
         for (verdict, reason), n in cohort.verdicts().items():
-            if reason is not None and verdict in ("not_sent", EXITED):
+            if reason is not None and verdict in (NOT_SENT, CAPPED_OUT, EXITED):
                 report.stopped[reason] += n
     return report

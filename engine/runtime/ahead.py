@@ -31,10 +31,12 @@ from engine.store.tables import (
     IN_JOURNEY,
     UNSETTLED,
     candidate,
+    coupon,
     customer,
     enrolment,
     event,
     message,
+    points_lot,
     segment_member,
     segment_state,
 )
@@ -72,6 +74,12 @@ def _due(connection: Connection, now: datetime) -> Iterator[datetime | None]:
     yield connection.scalar(select(func.min(enrolment.c.due_at)).where(IN_JOURNEY, enrolment.c.due_at > now))
     queued = (UNSETTLED, message.c.state == "queued", message.c.due_at > now)
     yield connection.scalar(select(func.min(message.c.due_at)).where(*queued))
+    yield connection.scalar(select(func.min(points_lot.c.active_at)).where(points_lot.c.active_at > now))
+    for at, held in (
+        (points_lot.c.expires_at, points_lot.c.remaining > 0),
+        (coupon.c.expires_at, coupon.c.state.in_(("reserved", "issued"))),
+    ):
+        yield connection.scalar(select(func.min(at)).where(held, at > now))
 
 
 def _fire(

@@ -10,20 +10,41 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, literal, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from engine.runtime.profile import known_facts, news
 from engine.store.scratch import insert_into
 from engine.store.tables import (
     candidate,
+    cap_slot,
     consent,
     consent_said,
+    coupon,
     customer,
     customer_tag,
     event,
     hush,
     identity,
     journey_version,
+    points_entry,
+    points_lot,
     refusal,
     segment_member,
     tally,
@@ -43,7 +64,9 @@ def hand_over(connection: Connection, winner: int, loser: int, now: datetime, *,
     _tallies(connection, winner, loser)
     _said(connection, winner, loser)
     _memberships(connection, winner, loser)
+    _slots(connection, winner, loser)
     _doors(connection, winner, loser)
+    _rewards(connection, winner, loser)
     connection.execute(delete(touched).where(touched.c.customer_id == loser))
     _profile(connection, winner, loser, now, page)
 
@@ -105,6 +128,17 @@ def _memberships(connection: Connection, winner: int, loser: int) -> None:
     )
 
 
+def _slots(connection: Connection, winner: int, loser: int) -> None:
+    """What either got counts, numbered on from the winner's: together they may have more than a cap lets one have."""
+    theirs = cap_slot.alias("theirs")
+    before = select(func.count()).where(theirs.c.customer_id == winner, theirs.c.cap == cap_slot.c.cap)
+    changed = {"customer_id": literal(winner, id_type()), "n": cap_slot.c.n + before.scalar_subquery()}
+    row = [changed.get(column.name, column) for column in cap_slot.c]
+    mine = cap_slot.c.customer_id == loser
+    connection.execute(insert(cap_slot).from_select(list(cap_slot.c), select(*row).where(mine)))
+    connection.execute(delete(cap_slot).where(mine))
+
+
 def _doors(connection: Connection, winner: int, loser: int) -> None:
     """Who waits at a door, and who was turned away: of the same cause the older."""
     # By journey, too: only so does the key of the table of refusals serve it.
@@ -117,6 +151,19 @@ def _doors(connection: Connection, winner: int, loser: int) -> None:
         rest = {c.name: new[c.name] for c in table.c if not c.primary_key}
         add = add.on_conflict_do_update(index_elements=_key(table), set_=rest, where=new[at.name] < at)
         _write(connection, table, loser, add, served)
+
+
+def _rewards(connection: Connection, winner: int, loser: int) -> None:
+    """Points and codes add up. Where each has their one code of a pool, the winner's goes on being it; the other is
+    theirs as well."""
+    for table in (points_lot, points_entry):
+        connection.execute(update(table).where(table.c.customer_id == loser).values(customer_id=winner))
+    mine = coupon.alias("mine")
+    has = exists().where(mine.c.customer_id == winner, mine.c.pool == coupon.c.pool, mine.c.scope == coupon.c.scope)
+    # What follows tells it from the winner's.
+    other = case((has.correlate(coupon), coupon.c.scope + literal("#") + cast(coupon.c.id, Text)), else_=coupon.c.scope)
+    theirs = update(coupon).where(coupon.c.customer_id == loser)
+    connection.execute(theirs.values(customer_id=winner, scope=other, asked=coupon.c.asked + 1))
 
 
 def _profile(connection: Connection, winner: int, loser: int, now: datetime, page: bool) -> None:

@@ -8,20 +8,29 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from engine.cohort.cohort import entry_event
+from engine.cohort import coupons, points
+from engine.cohort.cohort import HELD_BACK, entry_event
+from engine.cohort.gate import NO_COUPON
 from engine.cohort.program import Program
 from engine.language.graph import Node
 from engine.language.moments import duration_text
 from engine.runtime.conditions import Judged, judge_then
-from engine.runtime.words import Words, stopped
+from engine.runtime.words import Words, held, stopped
 from engine.segments.frame import Frame
 from engine.steps.branch import Branch
+from engine.steps.coupon import Coupon
 from engine.steps.notify import Notify
+from engine.steps.points import Points
 from engine.steps.send import Send
 from engine.steps.split import Split
 from engine.steps.wait import Wait
 from engine.steps.wait_for import WaitFor
 from engine.store.tables import customer, enrolment, event
+
+_WITHOUT = {
+    coupons.NONE_LEFT: "there was none left",
+    coupons.USED_UP: "theirs was redeemed or has expired, and there is no second one",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ def _ended(one: Row[Any], words: Words) -> str:
         return f"ended{at}: the message was not sent ({stopped(reason or None, '', '')})"
     if one.outcome == "merged":
         return f"ended{at}: two customers turned out to be one, and their older way through this journey counts"
+    if one.outcome == NO_COUPON:
+        return f"ended{at}: there was no coupon for them"
     if one.outcome == "missed":
         return f"ended{at}: the moment to wait for has gone by, or there is none"
     return f"ended: {one.outcome}"
@@ -118,6 +129,10 @@ def _stays(node: Node | None, one: Row[Any], until: datetime | None, words: Word
         return f"waits for {awaited.event}, {duration_text(awaited.within)} at most{end}"
     if node is not None and isinstance(node.step, Wait):
         return f"waits {node.step.wait}{end}"
+    if one.outcome == HELD_BACK:
+        return f"the message is held{end}: {held(one.reason)}"
+    if node is not None and isinstance(node.step, Coupon):
+        return f"waits for a code of {node.step.coupon}{end}"
     return f"{one.outcome}{end}"
 
 
@@ -143,9 +158,27 @@ def _moved(
         return Told(f"drew {one.outcome}")
     if isinstance(step, Branch):
         return Told(_branched(connection, program, step, node, way, one, words))
+    if isinstance(step, Coupon):
+        return Told(_coupon(step, one))
+    if isinstance(step, Points):
+        return Told(_points(step, one))
     if isinstance(step, Notify):
         return Told(f"told {step.notify.to}: {step.notify.text}")
     return Told(_did(node))
+
+
+def _coupon(step: Coupon, one: Row[Any]) -> str:
+    if one.outcome == coupons.GIVEN:
+        return f"got the code {(one.detail or {}).get('code')} of {step.coupon}"
+    return f"got no code of {step.coupon}: {_WITHOUT.get(one.outcome, one.outcome)}"
+
+
+def _points(step: Points, one: Row[Any]) -> str:
+    if one.outcome != points.GIVEN:
+        return f"got no points: {step.points.give} came to none"
+    number = (one.detail or {}).get("points", 0)
+    pending = f", pending for {duration_text(step.points.pending)}" if step.points.pending else ""
+    return f"got {number:,} point{'' if number == 1 else 's'}{pending}"
 
 
 def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None) -> str:

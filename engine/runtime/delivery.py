@@ -9,8 +9,8 @@ its customer commit together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,18 +19,20 @@ from zlib import crc32
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
+from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.step import Step
+from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.values import RenderError
-from engine.runtime import letters, matching
+from engine.runtime import holding, letters, matching, rates
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
+from engine.runtime.holding import Asked
 from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
-from engine.runtime.waves import FRESH
 from engine.store.database import Database
 from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
@@ -64,6 +66,7 @@ class Delivery:
     def claim(self) -> tuple[list[Letter], bool]:
         """Claim a batch, ask the gate, and read what its messages need. True when the queue had no more than that."""
         now, version_id = self.clock.now(), self.program.version_id
+        silent = self._silent(now)
         mine = and_(
             message.c.version_id == version_id,
             message.c.step == self.step_id,
@@ -72,12 +75,9 @@ class Delivery:
             UNSETTLED,
             running(version_id),
             not_(paused(self.program.name)),
-            message.c.channel.not_in(self._silent(now)),
         )
-        free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
         claim = (
             update(message)
-            .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
             .values(
                 state="claimed",
                 fence=message.c.fence + 1,
@@ -87,46 +87,56 @@ class Delivery:
             .returning(message.c.id)
         )
 
-        def take(connection: Connection) -> tuple[list[Letter], list[Settled]]:
-            ids = sorted(connection.scalars(claim))
+        def take(connection: Connection) -> tuple[list[Letter], list[Settled], bool]:
+            room = self._room(connection, now)
+            most = min([BATCH, *filter(None, room.values())])
+            closed = [*silent, *(channel for channel, n in room.items() if not n)]
+            free = select(message.c.id).where(mine, message.c.channel.not_in(closed))
+            free = free.order_by(message.c.due_at).limit(most).with_for_update(skip_locked=True)
+            ids = sorted(connection.scalars(claim.where(message.c.id.in_(free))))
             if not ids:
-                return [], []
+                return [], [], True
             people = select(message.c.customer_id).where(message.c.id.in_(ids)).distinct().subquery("people")
             matching.exit_when(connection, self.program, people, now)
             found = letters.load(connection, self.program, self.step_id, ids, now, self.post.renderer)
+            may = [letter for letter in found if letter.stop is None]
+            asked = holding.ask(connection, self.program, may, now)
+            holding.hold(connection, self.step_id, may, asked.held, now)
             stopped = [_of(letter, "stopped", letter.stop) for letter in found if letter.stop is not None]
+            stopped += _stopped(may, asked)
             self._record(connection, stopped)
-            return found, stopped
+            going = asked.may(may)
+            self._spend(connection, room, going, now)
+            return going, stopped, len(ids) < BATCH
 
-        found, stopped = self.database.written(take)
+        claimed, stopped, done = self.database.written(take)
         self._count(stopped)
-        return [letter for letter in found if letter.stop is None], len(found) < BATCH
+        return claimed, done
 
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
         begun = self.clock.now()
         ready, settled = self._made(claimed)
         refused: list[tuple[Letter, timedelta]] = []
-        with ThreadPoolExecutor(max(1, min(self.post.threads, len(ready)))) as pool:
-            while ready or settled or refused:
-                ready, unsent = self._parted(ready, begun)
-                size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
-                wave, ready = ready[:size], ready[size:]
-                turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
-                going, stopped = self.database.written(turn)
-                self._count(settled + stopped)
-                settled, refused, asked = [], [], self.clock.now()
-                results = list(pool.map(lambda pair: self._hand_over(pair[1], asked), going))  # noqa: B023
-                self.post.waves.took(len(going), self.clock.now() - asked)
-                late = []
-                for (letter, outgoing), result in zip(going, results, strict=True):
-                    if result is None:
-                        late.append((letter, outgoing))
-                    elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
-                        refused.append((letter, wait(result, letter.attempts, _chance(letter))))
-                    else:
-                        settled.append(_settled(letter, result))
-                ready = late + ready
+        while ready or settled or refused:
+            ready, unsent = self._parted(ready, begun)
+            size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
+            wave, ready = ready[:size], ready[size:]
+            turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
+            going, stopped = self.database.written(turn)
+            self._count(settled + stopped)
+            settled, refused, asked = [], [], self.clock.now()
+            results = self.post.send_all([outgoing for _, outgoing in going], self.clock, asked)
+            late = []
+            for (letter, outgoing), result in zip(going, results, strict=True):
+                if result is None:
+                    late.append((letter, outgoing))
+                elif isinstance(result, Refused) and result.retry_after and letter.attempts < ATTEMPTS:
+                    refused.append((letter, wait(result, letter.attempts, _chance(letter))))
+                else:
+                    settled.append(_settled(letter, result))
+            self.post.waves.took(len(going), len(late), self.clock.now() - asked)
+            ready = late + ready
 
     def _parted(self, ready: list[Ready], begun: datetime) -> tuple[list[Ready], list[Letter]]:
         """What is still to leave, and what goes back to the queue: all that has grown old since the claim, and what
@@ -177,22 +187,39 @@ class Delivery:
         now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
+        asking = [letter for letter, _ in wave if letter.message_id not in stops]
+        asked = holding.quiet(connection, self.program, asking, now)
+        holding.hold(connection, self.step_id, asking, asked.held, now)
+        stopped += _stopped(asking, asked)
         self._record(connection, stopped)
-        may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in stops]
+        gone = {*stops, *asked.stopped, *asked.held}
+        may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in gone]
         going = _mark_dispatching(connection, self.program, [letter for letter, _ in may], now)
         _give_back(connection, [letter for letter, _ in may if letter.message_id not in going])
         return [(letter, outgoing) for letter, outgoing in may if letter.message_id in going], stopped
 
     def _silent(self, now: datetime) -> list[str]:
         """The channels of this step's messages that are left alone for now."""
-        step = self.program.graph.nodes[self.step_id].step
-        channels = step.channels() if isinstance(step, Step) else ()
-        return sorted(channel for channel in channels if self.post.silent(channel, now))
+        return [channel for channel in self._channels() if self.post.silent(channel, now)]
 
-    def _hand_over(self, outgoing: Outgoing, marked_at: datetime) -> Result | None:
-        """Send it, or None when its turn came so late that the gate has to be asked again."""
-        now = self.clock.now()
-        return None if now - marked_at > FRESH else self.post.send(outgoing, now)
+    def _room(self, connection: Connection, now: datetime) -> dict[str, int]:
+        """Of this step's channels that have a rate, how many messages may go now."""
+        transactional = self.program.topic == TRANSACTIONAL
+        return {
+            channel: rates.hold(connection, *limited, now, transactional=transactional or channel == TEAM)
+            for channel in self._channels()
+            if (limited := self.post.rate(channel)) is not None
+        }
+
+    def _spend(self, connection: Connection, room: Mapping[str, int], going: Sequence[Letter], now: datetime) -> None:
+        for channel, n in Counter(letter.channel for letter in going).items():
+            limited = self.post.rate(channel)
+            if channel in room and limited is not None:
+                rates.spend(connection, *limited, now, n)
+
+    def _channels(self) -> list[str]:
+        step = self.program.graph.nodes[self.step_id].step
+        return sorted(step.channels()) if isinstance(step, Step) else []
 
     def _record(self, connection: Connection, settled: Sequence[Settled]) -> None:
         record(connection, self.program, self.step_id, settled, self.clock.now(), self.pass_id)
@@ -230,6 +257,15 @@ def _chance(letter: Letter) -> float:
 
 def _of(letter: Letter, state: str, reason: str | None, provider_id: str | None = None) -> Settled:
     return Settled(letter.message_id, letter.fence, state, reason, provider_id)
+
+
+def _stopped(letters_: Sequence[Letter], asked: Asked) -> list[Settled]:
+    """What caps and quiet hours stopped of these."""
+    return [
+        Settled(letter.message_id, letter.fence, "stopped", why, leaves=int(letter.message_id in asked.leaves))
+        for letter in letters_
+        if (why := asked.stopped.get(letter.message_id)) is not None
+    ]
 
 
 def _mark_dispatching(connection: Connection, program: Program, going: Sequence[Letter], now: datetime) -> set[int]:

@@ -10,12 +10,14 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, Update, and_, literal, or_, update
+from sqlalchemy import Connection, Select, Update, and_, exists, literal, or_, select, update
 
+from engine.cohort.caps import give_back
+from engine.cohort.coupons import issue
 from engine.cohort.gate import TEAM
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.references import parsed
-from engine.store.tables import IN_DOUBT, message
+from engine.store.tables import IN_DOUBT, message, message_event
 from engine.store.types import Instant
 
 SILENT = timedelta(minutes=10)
@@ -34,11 +36,21 @@ def repeat(connection: Connection, now: datetime) -> int:
     return connection.execute(_to_the_queue(now).where(REPEATS, silent)).rowcount
 
 
-def heard_of(connection: Connection, ids: Collection[int]) -> None:
+def heard_of(connection: Connection, ids: Collection[int], now: datetime) -> None:
     """The provider has spoken of these messages, so it has taken them: none is in doubt, or waits to be repeated."""
     doubted = or_(IN_DOUBT, and_(message.c.doubts > 0, message.c.state == "queued"))
     sent = update(message).where(message.c.id.in_(ids), doubted)
     connection.execute(sent.values(state="accepted", reason="the provider spoke of it"))
+    issue(connection, message.c.id.in_(ids), now)
+
+
+def spoken_of(connection: Connection, ids: Select[int], now: datetime) -> None:
+    """The same for those of these, just recorded as in doubt, of which the provider spoke before it was known that they
+    are. A statement of its own, after their rows were locked: it sees whatever `feedback.take` has written by then."""
+    told = exists().where(message_event.c.message_id == message.c.id)
+    sent = update(message).where(message.c.id.in_(ids), IN_DOUBT, told)
+    if connection.execute(sent.values(state="accepted", reason="the provider spoke of it")).rowcount:
+        issue(connection, message.c.id.in_(ids), now)
 
 
 def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: datetime) -> bool:
@@ -52,7 +64,12 @@ def resolve(connection: Connection, ref: str, outcome: Outcome, why: str, now: d
         change = _to_the_queue(now)
     else:
         change = update(message).values(state="accepted" if outcome == "sent" else "refused")
-    return connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    done = connection.execute(change.where(*mine, IN_DOUBT).values(reason=why)).rowcount == 1
+    if done and outcome == "sent":
+        issue(connection, and_(*mine), now)
+    if done and outcome == "not-sent":
+        give_back(connection, select(message.c.customer_id, message.c.enrolment_id, message.c.visit).where(*mine))
+    return done
 
 
 def _to_the_queue(now: datetime) -> Update:

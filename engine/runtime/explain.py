@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, select
 
 from engine.cohort.cohort import entry_event
+from engine.cohort.gate import HOLDS
 from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.errors import ContentError
@@ -25,7 +26,7 @@ from engine.runtime.agreed import Word, history
 from engine.runtime.decisions import Told, told
 from engine.runtime.identity import known
 from engine.runtime.whynot import never_entered, refused
-from engine.runtime.words import Words
+from engine.runtime.words import Words, held
 from engine.store.tables import (
     candidate,
     customer,
@@ -313,5 +314,8 @@ def _state(row: Row[Any], last: Row[Any] | None, sent: Mapping[tuple[int, str], 
         return f"listens at {row.step} until {words.time(row.due_at)}"
     if row.state == "standing":
         open_ = sent.get((row.visit, row.step))
+        if open_ is not None and open_.state == "queued" and open_.reason in HOLDS:
+            until = words.time(open_.due_at)
+            return f"stands at {row.step}: its message is held until {until}, as {held(open_.reason)}"
         return f"stands at {row.step}: its message is {open_.state if open_ else 'on its way'}"
     return f"is about to be moved at {row.step}"

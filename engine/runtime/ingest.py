@@ -26,6 +26,7 @@ from engine.cohort.program import Program
 from engine.language.values import LARGEST_MONEY
 from engine.runtime import matching
 from engine.runtime.profile import Profile, Writer
+from engine.runtime.rewards import Rules
 from engine.store.apart import apart
 from engine.store.given import among, given, listed, packed
 from engine.store.merges import facts_stay
@@ -85,10 +86,12 @@ def ingest(
     now: datetime,
     *,
     live: bool = True,
+    rules: Rules | None = None,
 ) -> Receipt:
-    """Accept these events in the caller's transaction. `worth`: each event's value property, which the tally sums.
+    """Accept these events in the caller's transaction. `worth`: each event's value property, which the tally sums;
+    `rules`: what they do to coupons and points.
 
-    Not `live` (imported history): counts move, nobody enters."""
+    Not `live` (imported history): counts move, nobody enters, and nothing is spent."""
     receipt = Receipt()
     facts_stay(connection)
     writer = Writer(connection, now)
@@ -109,6 +112,8 @@ def ingest(
         if fresh:
             _count(connection, fresh, worth)
             _touch(connection, fresh)
+            if live and rules is not None:
+                rules.apply(connection, fresh, now)
         if fresh and programs:
             _match(connection, programs, fresh, in_flight, now, receipt)
     return receipt
@@ -156,17 +161,15 @@ def lock_live(connection: Connection, customers: Iterable[int]) -> set[int]:
 
 def _lock_enrolments(connection: Connection, customers: Sequence[int]) -> set[int]:
     dialect = connection.dialect.name
-    return {version for _, version in connection.execute(_live(dialect), {"ids": listed(dialect, customers)})}
+    return set(connection.scalars(_live(dialect), {"ids": listed(dialect, customers)}))
 
 
 @cache
 def _live(dialect: str) -> Any:
-    rows = select(enrolment.c.id, enrolment.c.version_id)
-    return (
-        rows.where(among(dialect, enrolment.c.customer_id, "ids"), IN_JOURNEY)
-        .order_by(enrolment.c.id)
-        .with_for_update()
-    )
+    live = and_(among(dialect, enrolment.c.customer_id, "ids"), IN_JOURNEY)
+    if dialect == "sqlite":  # its writer holds them all
+        return select(enrolment.c.version_id).where(live).distinct()
+    return select(enrolment.c.version_id).where(live).order_by(enrolment.c.id).with_for_update()
 
 
 @dataclass(frozen=True)

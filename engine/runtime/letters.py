@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
+from engine.cohort import coupons
 from engine.cohort.cohort import entry_event
 from engine.cohort.filled import expressions, fill, text_of
-from engine.cohort.gate import ADDRESS, TEAM, stop_reason
+from engine.cohort.gate import ADDRESS, DUPLICATE, HOLDS, TEAM, stop_reason
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
 from engine.rendering.renderer import Renderer
@@ -21,7 +23,7 @@ from engine.runtime.references import reference
 from engine.runtime.values import computed, customer_values, event_values
 from engine.steps.notify import Notify
 from engine.steps.send import Send
-from engine.store.tables import customer, decision, enrolment, event, message
+from engine.store.tables import coupon, customer, decision, enrolment, event, message
 
 _WHOSE = (
     message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
@@ -30,13 +32,19 @@ _WHOSE = (
 )
 """A message with its enrolment, its customer, and the event that let them in."""
 
+_COUPON = re.compile(r"\bcoupon\b")
+
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed message with all that rendering it takes. `stop`: why it may not go after all; `links`: those that its
-    template shows; `confirms`: it asks for the second yes; `survey`: the one it asks."""
+    """A claimed message with all that rendering it takes. `was_held`: it has waited for the end of quiet hours or for
+    room under a cap. `stop`: why it may not go after all; `links`: those that its template shows; `confirms`: it asks
+    for the second yes; `survey`: the one it asks."""
 
     message_id: int
+    enrolment_id: int
+    visit: int
+    customer_id: int
     fence: int
     attempts: int
     ref: str
@@ -50,6 +58,7 @@ class Letter:
     address: str
     name: str
     locale: str | None
+    was_held: bool
     stop: str | None
     values: dict[str, Any]
     links: frozenset[str] = frozenset()
@@ -88,8 +97,12 @@ def _of_one_template(
         filled = {"text": step.notify.text}
     calls, links = ((), frozenset[str]()) if channel == TEAM else _needs(renderer, template)
     texts = dict.fromkeys([*calls, *(one for text in filled.values() for one in expressions(text))])
+    these = and_(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
+    carrying = channel != TEAM and carries(renderer, template, texts)
+    if carrying:
+        coupons.carry(connection, these, scope.now)
     columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
-    stop = _stop(scope, step_id, channel)
+    stop = _stop(scope, step_id, channel, coupons.carries_none(scope.now) if carrying else None)
     rows = connection.execute(
         select(
             message.c.id.label("message_id"),
@@ -99,13 +112,17 @@ def _of_one_template(
             message.c.visit,
             message.c.route,
             message.c.topic,
+            message.c.customer_id,
+            message.c.reason.label("held"),
             stop.label("stop"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
+            coupon.c.code.label("coupon_code"),
+            coupon.c.expires_at.label("coupon_expires"),
             *columns,
         )
-        .select_from(_WHOSE)
-        .where(message.c.id.in_(ids), message.c.channel == channel, message.c.template == template)
+        .select_from(_WHOSE.outerjoin(coupon, coupon.c.id == message.c.coupon_id))
+        .where(these)
     ).all()
     heard = _heard(connection, program, [row.enrolment_id for row in rows])
     letters = []
@@ -120,12 +137,16 @@ def _of_one_template(
             "customer": customer_values(row, program.vocabulary),
             "entry": event_values(row.entry_properties, program.names.entry, program.vocabulary),
             "with": {name: put(text, results, show) for name, text in filled.items()},
+            "coupon": {"code": row.coupon_code, "expires": row.coupon_expires},
             "_calls": {text: results[text] for text in calls},
             **heard.get(row.enrolment_id, {}),
         }
         letters.append(
             Letter(
                 message_id=row.message_id,
+                enrolment_id=row.enrolment_id,
+                visit=row.visit,
+                customer_id=row.customer_id,
                 fence=row.fence,
                 attempts=row.attempts,
                 ref=reference(row.enrolment_id, row.visit, row.route),
@@ -139,6 +160,7 @@ def _of_one_template(
                 address="" if channel == TEAM else row._mapping[ADDRESS[channel][0].name] or "",
                 name=" ".join(filter(None, (row.first_name, row.last_name))),
                 locale=row.locale,
+                was_held=row.held in HOLDS,
                 stop=row.stop,
                 values=values,
                 links=links,
@@ -150,16 +172,29 @@ def _of_one_template(
     return letters
 
 
-def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
+def carries(renderer: Renderer, template: str, texts: Iterable[str]) -> bool:
+    """Whether a message has a coupon's code in it: by its template, or by what is filled into it."""
+    try:
+        needs = renderer.needs(template)
+    except BrokenTemplate:
+        return False
+    return any(_COUPON.search(text) for text in (*needs.names, *needs.calls, *texts))
+
+
+def _stop(scope: Scope, step_id: str, channel: str, no_coupon: ColumnElement[bool] | None = None) -> ColumnElement[Any]:
     """What the gate says now of a message and the customer who stands at this step for it: a reason not to send it, or
     NULL."""
     step = scope.program.graph.nodes[step_id].step
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send) and step.when is not None else None
-    gone = None if channel == TEAM else left
+    here = None if channel == TEAM else left
     second_yes = isinstance(step, Send) and step.second_yes
-    return stop_reason(channel, scope.program.topic, scope.now, left=gone, when=when, second_yes=second_yes)
+    stop = stop_reason(
+        channel, scope.program.topic, scope.now, left=here, when=when, no_coupon=no_coupon, second_yes=second_yes
+    )
+    collapsed = and_(message.c.reason == DUPLICATE, message.c.doubts == 0)
+    return func.coalesce(stop, case((collapsed, DUPLICATE)))
 
 
 def stops(
@@ -170,7 +205,8 @@ def stops(
     found: dict[int, str] = {}
     for channel in sorted({letter.channel for letter in letters}):
         ids = [letter.message_id for letter in letters if letter.channel == channel]
-        stop = _stop(scope, step_id, channel)
+        spent = and_(message.c.coupon_id.is_not(None), coupons.carries_none(now))
+        stop = _stop(scope, step_id, channel, spent)
         rows = connection.execute(
             select(message.c.id, stop.label("stop")).select_from(_WHOSE).where(message.c.id.in_(ids))
         )

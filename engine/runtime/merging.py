@@ -18,13 +18,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, String, cast, delete, func, literal, select, update
 
 from engine.cohort.cohort import Cohort, Judgement, entry_event
+from engine.cohort.points import assess
 from engine.cohort.program import Program
 from engine.runtime import admission, matching
 from engine.runtime.belongings import hand_over
 from engine.runtime.identity import identified
 from engine.runtime.ingest import Incoming, arrived, park
 from engine.store.apart import apart
-from engine.store.scratch import fill, insert_into, insert_touched, scratch
+from engine.store.scratch import fill, insert_into, scratch
 from engine.store.tables import IN_JOURNEY, customer, enrolment, event, identity, message
 
 log = logging.getLogger("karibu.merging")
@@ -57,9 +58,16 @@ def merge(
     admission.passed(connection, programs, winner, now)
     connection.execute(delete(customer).where(customer.c.id == loser))
     lead(connection, names[loser], winner, now)
-    connection.execute(insert_touched(connection), [{"customer_id": winner}])
+    _tier(connection, programs, winner, now)
+
     told = Incoming(names[winner], EVENT, f"merge:{names[loser]}", now, {"merged": names[loser]}, source=SOURCE)
     return told, wakes
+
+
+def _tier(connection: Connection, programs: Sequence[Program], winner: int, now: datetime) -> None:
+    """The tier that the points of both make."""
+    tiers = next((program.project.tiers for program in programs), ())
+    assess(connection, tiers, select(customer.c.id).where(customer.c.id == winner), now)
 
 
 def lead(connection: Connection, name: str, customer_id: int, now: datetime) -> None:

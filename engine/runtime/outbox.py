@@ -15,7 +15,8 @@ from engine.store.tables import IN_DOUBT, customer, journey_version, message
 @dataclass(frozen=True)
 class Told:
     """One message. `ref` is its id at the provider; `reason`: why it is in its state; `at`: since when, as far as that
-    is kept; `repeats`: in doubt, and sent once more when the provider stays silent."""
+    is kept; `delivery`: how far it came since, by the provider's word; `repeats`: in doubt, and sent once more when the
+    provider stays silent."""
 
     ref: str
     journey: str
@@ -26,6 +27,7 @@ class Told:
     reason: str | None
     at: datetime
     repeats: bool
+    delivery: str | None = None
 
 
 def latest(connection: Connection, limit: int, *, in_doubt: bool = False) -> list[Told]:
@@ -53,6 +55,7 @@ def latest(connection: Connection, limit: int, *, in_doubt: bool = False) -> lis
             reason=row.reason,
             at=row.settled_at or row.queued_at,
             repeats=bool(row.repeats),
+            delivery=row.delivery,
         )
         for row in connection.execute(newest.order_by(message.c.id.desc()))
     ]

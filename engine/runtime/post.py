@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from engine.channels.base import Channel, InDoubt, Outgoing, Refused, Result, Sender
+from engine.channels.base import Channel, InDoubt, Limits, Many, Outgoing, Refused, Result, Sender
 from engine.cohort.gate import TEAM
+from engine.language.gate import Rate
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.links import Confirmation, Pages, Preferences, Question, Subscription
 from engine.rendering.renderer import Renderer
+from engine.rendering.shared import shared
 from engine.rendering.values import Links, RenderError
 from engine.runtime import letters
 from engine.runtime.breakers import Breakers
+from engine.runtime.clock import Clock
 from engine.runtime.letters import Letter
-from engine.runtime.waves import Waves
+from engine.runtime.waves import FRESH, Waves
 
 TEAMS_CHANNEL = "email"
 """By which notices to the shop's own people go."""
@@ -28,8 +33,8 @@ log = logging.getLogger("karibu.delivery")
 @dataclass(frozen=True)
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
-    customers' other pages; `threads`: how many
-    messages are handed over at once."""
+    customers' other pages; `threads`: how many messages are handed over at once to a channel that takes them one by
+    one; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -37,6 +42,7 @@ class Post:
     unsubscribe: Callable[[Subscription], str]
     team: Mapping[str, str] = field(default_factory=dict)
     threads: int = 8
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
     pages: Pages | None = None
@@ -68,6 +74,7 @@ class Post:
             transactional=transactional,
             unsubscribe_url=url,
             labels={"journey": letter.journey, "step": letter.step},
+            shared=shared(content) if self._shares(channel) else None,
         )
 
     def _links(self, letter: Letter, unsubscribe: str | None, now: datetime) -> Links:
@@ -84,9 +91,18 @@ class Post:
         whose = Preferences(letter.external_id, letter.channel, letter.address_hash or "", locale)
         return Links(unsubscribe, pages.preferences(whose), confirm, survey)
 
+    def _shares(self, channel: str) -> bool:
+        """Whether this channel sends mails in one request that differ in values only."""
+        return limits_of(self.channels.get(channel)).batch > 1
+
     def repeatable(self) -> frozenset[str]:
         """The channels that overwrite their own messages: a repeat does no harm."""
         return frozenset(name for name, channel in self.channels.items() if getattr(channel, "idempotent", False))
+
+    def rate(self, channel: str) -> tuple[str, Rate] | None:
+        """By which channel messages of this one go, and its rate, if it has one."""
+        by = TEAMS_CHANNEL if channel == TEAM else channel
+        return (by, self.rates[by]) if by in self.rates else None
 
     def silent(self, channel: str, now: datetime) -> bool:
         """Whether this channel of a message is left alone for now."""
@@ -96,18 +112,75 @@ class Post:
         """Whether one message of this channel is to go first, to see whether the provider takes it."""
         return self.breakers.doubted(TEAMS_CHANNEL if channel == TEAM else channel)
 
-    def send(self, outgoing: Outgoing, now: datetime) -> Result:
-        """Hand a message over. Never raises."""
-        result = self._send(outgoing)
-        self.breakers.heard(outgoing.channel, result, now)
-        return result
+    def send_all(self, wave: Sequence[Outgoing], clock: Clock, asked: datetime) -> list[Result | None]:
+        """Hand messages over, about which the gate was asked at that time; what became of each, in their order. None
+        for one whose turn came so late that the gate has to be asked again. Never raises."""
+        results: list[Result | None] = [None] * len(wave)
+        by_channel: dict[str, list[int]] = {}
+        for at, outgoing in enumerate(wave):
+            by_channel.setdefault(outgoing.channel, []).append(at)
+        for name, turns in by_channel.items():
+            self._hand_over(_Turns(self, name, clock, asked, wave, turns, results))
+        return results
 
-    def _send(self, outgoing: Outgoing) -> Result:
-        channel = self.channels.get(outgoing.channel)
+    def _hand_over(self, turns: _Turns) -> None:
+        channel, messages = self.channels.get(turns.channel), [turns.wave[at] for at in turns.places]
         if channel is None:
-            return Refused("no_channel")
-        try:
-            return channel.send(outgoing)
-        except Exception as error:  # a channel that breaks its word: nobody knows what left the house
-            log.error("channel %s failed: %s", outgoing.channel, type(error).__name__)
-            return InDoubt(f"error:{type(error).__name__}")
+            for turn in range(len(messages)):
+                turns.settle(turn, Refused("no_channel"))
+        elif isinstance(channel, Many):
+            try:
+                channel.send_many(messages, turns.fresh, turns.settle)
+            except Exception as error:
+                turns.broken(error)
+        else:
+            with ThreadPoolExecutor(max(1, min(self.threads, len(messages)))) as pool:
+                list(pool.map(partial(turns.one, channel), range(len(messages))))
+
+
+def limits_of(channel: Channel | None) -> Limits:
+    """What a channel takes; a third party's may not have said."""
+    return getattr(channel, "limits", Limits())
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """The part of a wave that one channel takes: `places` are those of its messages in the wave and in `results`."""
+
+    post: Post
+    channel: str
+    clock: Clock
+    asked: datetime
+    wave: Sequence[Outgoing]
+    places: Sequence[int]
+    results: list[Result | None]
+
+    def fresh(self) -> bool:
+        """Whether another message may leave: the gate's word is fresh, and the provider takes messages."""
+        now = self.clock.now()
+        return now - self.asked <= FRESH and self.channel not in self.post.breakers.open(now)
+
+    def settle(self, turn: int, result: Result) -> None:
+        """Keep what became of one."""
+        self.results[self.places[turn]] = result
+        self.post.breakers.heard(self.channel, result, self.clock.now())
+
+    def one(self, channel: Channel, turn: int) -> None:
+        """Hand over one message by itself."""
+        if self.fresh():
+            try:
+                result = channel.send(self.wave[self.places[turn]])
+            except Exception as error:
+                result = self._doubt(error)
+            self.settle(turn, result)
+
+    def broken(self, error: Exception) -> None:
+        """The channel broke its word and raised: nobody knows which of those that it told nothing about have left."""
+        doubt = self._doubt(error)
+        for turn, place in enumerate(self.places):
+            if self.results[place] is None:
+                self.settle(turn, doubt)
+
+    def _doubt(self, error: Exception) -> InDoubt:
+        log.error("channel %s failed: %s", self.channel, type(error).__name__)
+        return InDoubt(f"error:{type(error).__name__}")

@@ -98,6 +98,8 @@ def preview(
         "customer": customer_values(person, vocabulary),
         "entry": event_values(entry.properties, names.entry, vocabulary) if entry is not None else {},
     }
+    if names.coupons:
+        values["coupon"] = {"code": "YOUR-CODE", "expires": now + timedelta(days=30)}
     for step, name in names.results.items():
         values[step] = event_values(sample_event(name, vocabulary, now), name, vocabulary)
     filled = dict(place.step.with_) if place is not None else {}

@@ -12,20 +12,25 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from secrets import token_bytes
 from threading import RLock
 
 from sqlalchemy import Connection
 
+from engine.cohort.chance import Chance
+from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.language.content import Content
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
-from engine.runtime import admission, advance, delivery, parking, versions
+from engine.language.vocabulary import TRANSACTIONAL
+from engine.runtime import admission, advance, delivery, feedback, parking, rates, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
+from engine.runtime.feedback import Feedback, Taken
 from engine.runtime.fence import alive, fence
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
@@ -34,6 +39,7 @@ from engine.runtime.pace import Pace
 from engine.runtime.pausing import ALL, pauses
 from engine.runtime.post import Post
 from engine.runtime.recovery import recover_all
+from engine.runtime.rewards import Rules
 from engine.runtime.tick import CHUNKS, refresh, tick
 from engine.runtime.ticked import Ticked
 from engine.runtime.versions import Published
@@ -65,12 +71,21 @@ class Work:
 class Runtime:
     """One engine. Safe to use from several threads: state between calls is the database's."""
 
-    def __init__(self, database: Database, content: Content, registry: Registry, clock: Clock, post: Post) -> None:
+    def __init__(
+        self,
+        database: Database,
+        content: Content,
+        registry: Registry,
+        clock: Clock,
+        post: Post,
+        chance: Chance = token_bytes,
+    ) -> None:
         self.database = database
         self.content = content
         self.registry = registry
         self.clock = clock
         self.post = post
+        self.chance = chance
         self.pace = Pace(database.dialect)
         self._watch = Watch()
         self._programs: dict[int, Program] = {}
@@ -160,14 +175,17 @@ class Runtime:
     def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
         """Accept events: when this returns they are durable and have found their journeys."""
         programs = list(self.programs().values())
-        worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
+        rules = Rules.of(self.content.project)
+        worth = self._worth()
         total = Receipt()
         if live:
             self.pace.gives_way()
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + BATCH]
             receipt = self.database.written(
-                partial(ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live)
+                partial(
+                    ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live, rules=rules
+                )
             )
             total.accepted += receipt.accepted
             total.duplicates += receipt.duplicates
@@ -175,10 +193,42 @@ class Runtime:
             total.wakes |= receipt.wakes
         return total
 
+    def hear(self, batch: Sequence[Feedback]) -> Taken:
+        """Take in what came back about messages: when this returns it is durable, and journeys have heard of it."""
+        programs, worth, total = list(self.programs().values()), self._worth(), Taken()
+        for start in range(0, len(batch), BATCH):
+            part = batch[start : start + BATCH]
+            taken = self.database.written(
+                partial(feedback.take, batch=part, now=self.clock.now(), programs=programs, worth=worth)
+            )
+            total.recorded += taken.recorded
+            total.repeated += taken.repeated
+            total.unknown += taken.unknown
+            total.wakes |= taken.wakes
+        return total
+
+    def answered(self, channel: str, address_hash: str, text: str, key: str) -> Taken:
+        """Take in what somebody has written to the shop's number."""
+        programs, worth, now = list(self.programs().values()), self._worth(), self.clock.now()
+        return self.database.written(
+            partial(
+                feedback.answered,
+                channel=channel,
+                address_hash=address_hash,
+                text=text,
+                key=key,
+                now=now,
+                programs=programs,
+                worth=worth,
+            )
+        )
+
+    def _worth(self) -> dict[str, str]:
+        return {name: event.value for name, event in self.content.project.events.items() if event.value}
+
     def people(self) -> People:
         """What is done to customers from outside: introduce, merge, describe."""
-        worth = {name: event.value for name, event in self.content.project.events.items() if event.value}
-        return People(self.database, list(self.programs().values()), worth, self.clock.now())
+        return People(self.database, list(self.programs().values()), self._worth(), self.clock.now())
 
     def strangers(self, whos: Sequence[Who]) -> list[Who]:
         """Those of them who are to be introduced."""
@@ -206,7 +256,7 @@ class Runtime:
         return tick(self.database, self.content, programs, self.clock.now(), self.pace, self._watch, as_of=self._as_of)
 
     def work(self) -> list[Work]:
-        """The versions that have something to do now."""
+        """The versions that have something to do now, those of higher priority first."""
         programs = self.programs()
         with self.database.read() as connection:
             running = [program for program in programs.values() if program.state != versions.STOPPED]
@@ -214,7 +264,7 @@ class Runtime:
             found = advance.steps_with_work(connection, running, now, self._held(connection, now))
         return [
             Work(program.name, program.number, version_id, program.graph, tuple(found[version_id]))
-            for version_id, program in programs.items()
+            for version_id, program in sorted(programs.items(), key=lambda one: -one[1].journey.priority)
             if version_id in found
         ]
 
@@ -229,16 +279,21 @@ class Runtime:
             return advance.steps_with_work(connection, [program], now, held).get(version_id, [])
 
     def _held(self, connection: Connection, now: datetime) -> Callable[[Program, str], bool]:
-        """Whether the messages of a step can't leave now: paused, or no provider of theirs takes any."""
+        """Whether the messages of a step can't leave now: paused, no provider takes any, or their rate is used up."""
         silent, paused = self.post.breakers.open(now), pauses(connection)
-        if not silent and not paused:
+        spent = {one: rates.used_up(connection, self.post.rates, now, transactional=one) for one in (False, True)}
+        if not silent and not paused and not any(spent.values()):
             return lambda program, step_id: False
 
         def held(program: Program, step_id: str) -> bool:
             step = program.graph.nodes[step_id].step
             if ALL in paused or program.name in paused or not isinstance(step, Step):
                 return True
-            return all(self.post.silent(channel, now) for channel in step.channels())
+            urgent = program.topic == TRANSACTIONAL or TEAM in step.channels()
+            return all(
+                self.post.silent(channel, now) or ((limited := self.post.rate(channel)) and limited[0] in spent[urgent])
+                for channel in step.channels()
+            )
 
         return held
 
@@ -247,7 +302,9 @@ class Runtime:
         program = self._program(version_id)
         if program is None:  # stopped meanwhile
             return StepReport(step_id)
-        report = advance.move_step(self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace)
+        report = advance.move_step(
+            self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace, self.chance
+        )
         # Those who came and queued nothing leave nothing to deliver; who finds nobody came for messages that are due.
         if has_messages(program, step_id) and (report.queued or not report.came):
             sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id)

@@ -8,16 +8,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, select, update
 
+from engine.cohort import coupons
+from engine.cohort.caps import give_back
 from engine.cohort.cohort import Cohort, Judgement
 from engine.cohort.gate import TEAM
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
-from engine.steps.send import IN_DOUBT, NOT_SENT, SENT, Send
+from engine.runtime.doubts import spoken_of
+from engine.steps.send import CAPPED_OUT, IN_DOUBT, NOT_SENT, SENT, Send
 from engine.store.scratch import fill, scratch
 from engine.store.tables import enrolment, message
 from engine.store.types import id_type
 
 SETTLED = ("accepted", "refused", "stopped", "in_doubt")
+NEVER_SENT = ("refused", "stopped")
+"""Settled without having been sent: such a message counts under no cap."""
 
 
 class Settled(NamedTuple):
@@ -28,6 +33,8 @@ class Settled(NamedTuple):
     state: str
     reason: str | None = None
     provider_id: str | None = None
+    leaves: int = 0
+    """1: stopped by a cap that ends the journey."""
 
 
 settling = Table(
@@ -38,6 +45,7 @@ settling = Table(
     Column("state", Text),
     Column("reason", Text),
     Column("provider_id", Text),
+    Column("leaves", Integer),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
@@ -70,11 +78,22 @@ def record(
             doubts=message.c.doubts + case((settling.c.state == "in_doubt", 1), else_=0),
         )
     )
-    settle(connection, program, step_id, now, pass_id)
+    if program.project.caps and any(one.state in NEVER_SENT for one in settled):
+        visits = select(message.c.customer_id, message.c.enrolment_id, message.c.visit)
+        give_back(connection, visits.where(mine, settling.c.state.in_(NEVER_SENT)))
+    if program.names.coupons:
+        accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
+        coupons.issue(connection, message.c.id.in_(accepted), now)
+    if any(one.state == "in_doubt" for one in settled):
+        spoken_of(connection, select(settling.c.message_id), now)
+    leaves = any(one.leaves for one in settled)
+    settle(connection, program, step_id, now, pass_id, leaves=leaves)
 
 
-def settle(connection: Connection, program: Program, step_id: str, now: datetime, pass_id: str) -> None:
-    """Move on those who stand at this step for a message in `settling`."""
+def settle(
+    connection: Connection, program: Program, step_id: str, now: datetime, pass_id: str, *, leaves: bool
+) -> None:
+    """Move on those who stand at this step for a message in `settling`. `leaves`: some of them are capped out."""
     node = program.graph.nodes[step_id]
     if not isinstance(node.step, Send):
         return
@@ -85,7 +104,12 @@ def settle(connection: Connection, program: Program, step_id: str, now: datetime
         message.c.state.in_(SETTLED),
     )
     messages = Onward(settling, message, message.c.id == settling.c.message_id)
-    verdict = case((message.c.state == "accepted", SENT), (message.c.state == "in_doubt", IN_DOUBT), else_=NOT_SENT)
+    verdict = case(
+        (message.c.state == "accepted", SENT),
+        (message.c.state == "in_doubt", IN_DOUBT),
+        (settling.c.leaves == 1, CAPPED_OUT),
+        else_=NOT_SENT,
+    )
     cohort = Cohort.freeze(
         connection,
         step=step_id,
@@ -98,5 +122,5 @@ def settle(connection: Connection, program: Program, step_id: str, now: datetime
         wait=True,
     )
     if cohort.size:
-        node.step.settle(node, cohort)
+        node.step.settle(node, cohort, leaves=leaves)
         cohort.close()

@@ -4,9 +4,10 @@ about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import shake_256
 from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from sqlmodel import SQLModel
 
 from engine.channels.base import Sender
 from engine.channels.memory import Memory
+from engine.cohort import coupons
 from engine.cohort.arms import HOLDOUT, LOTS, PRIME, arm_of, bucket_of
 from engine.cohort.gate import ADDRESS, TEAM
 from engine.language.content import Content
@@ -51,6 +53,9 @@ ROUNDS = 100
 """Looks at one moment, at most: after that the journeys wake each other for ever."""
 
 TRIES = 100_000
+
+PLENTY = 20
+"""Codes of a pool, in a story of one customer."""
 
 
 class EngineFailed(Exception):
@@ -122,11 +127,12 @@ class Stage:
             pages=Pages(["the scenarios' own and no secret"], "https://pages.example"),
         )
         cast = cast_of(house.content, journey)
-        content = spoken_of(house.content, cast)
-        self.runtime = WatchedRuntime(database, content, house.registry, self.clock, post)
+        content = without(unspread(spoken_of(house.content, cast)), scenario.empty)
+        self.runtime = WatchedRuntime(database, content, house.registry, self.clock, post, Drawn())
         self._events = 0
         self._settled = False  # nobody has looked at the moment of the start yet
         empty(database)
+        self._stock(content)
         self._introduce()
         for at, one in sorted(history, key=lambda pair: pair[0]):
             self.clock.advance_to(at)
@@ -212,8 +218,7 @@ class Stage:
         verb = {"opens": "opened", "clicks": "clicked", "bounces": "bounced", "replies": "replied"}[line.verb]
         detail = {"text": line.replies} if line.replies is not None else {}
         one = feedback.Feedback(ref, verb, now, detail)  # type: ignore[arg-type]
-        with self.database.write() as connection:
-            feedback.take(connection, [one], now)
+        self.runtime.hear([one])
 
     def _answer_survey(self, line: Line, ref: str, now: datetime) -> None:
         step = self.graph.nodes[str(line.answers)].step
@@ -279,6 +284,15 @@ class Stage:
 
     # How it begins
 
+    def _stock(self, content: Content) -> None:
+        """Codes for the pools whose codes are loaded, but for those that the scenario has emptied."""
+        pools = content.project.coupons
+        loaded = [name for name in pools if pools[name].generate is None and name not in self.scenario.empty]
+        if loaded:
+            with self.database.write() as connection:
+                for name in loaded:
+                    coupons.add_codes(connection, name, [f"{name.upper()}-{n:04}" for n in range(1, PLENTY)])
+
     def _introduce(self) -> None:
         person = self.scenario.customer
         said = [(one, True) for one in person.consent] + [(one, False) for one in person.pending]
@@ -320,6 +334,36 @@ def spoken_of(content: Content, journeys: Iterable[str]) -> Content:
     return replace(
         content, segments=Segments({name: content.segments[name] for name in content.segments if name in names})
     )
+
+
+def unspread(content: Content) -> Content:
+    """The content, but that what quiet hours held goes out when they end: a story has one customer."""
+    quiet = content.project.quiet_hours
+    if quiet is None:
+        return content
+    at_once = quiet.model_copy(update={"spread": timedelta(0)})
+    return replace(content, project=content.project.model_copy(update={"quiet_hours": at_once}))
+
+
+def without(content: Content, pools: Sequence[str]) -> Content:
+    """The content with pools that make no codes any more."""
+    if not pools:
+        return content
+    dry = {name: pool for name, pool in content.project.coupons.items() if name in pools}
+    dry = {name: pool.model_copy(update={"generate": None, "count": None}) for name, pool in dry.items()}
+    project = content.project.model_copy(update={"coupons": {**content.project.coupons, **dry}})
+    return replace(content, project=project)
+
+
+class Drawn:
+    """Chance that is the same in every run."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def __call__(self, size: int) -> bytes:
+        self._drawn += 1
+        return shake_256(f"{SOURCE} {self._drawn}".encode()).digest(size)
 
 
 def cast_of(content: Content, journey: str) -> list[str]:

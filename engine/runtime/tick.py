@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from engine.cohort.fires import Due, Look, Timed
 from engine.cohort.program import Program
 from engine.language.content import Content
-from engine.runtime import admission, beside, matching, waiting
+from engine.runtime import admission, beside, coupons, matching, points, waiting
 from engine.runtime.matching import let_in
 from engine.runtime.pace import Pace
 from engine.runtime.parking import try_again
@@ -60,6 +60,7 @@ def tick(
         except Exception as error:
             ticked.fails(program.name, error)
     admission.go_on(database, programs, now, pace, ticked, CHUNKS)
+    _rewards(database, content, programs, now)
     suspects = prepare(database, content, now, as_of)
     _rhythms(database, programs, now)
     look = partial(refresh, content=content, programs=programs, now=now, suspects=suspects, as_of=as_of)
@@ -68,6 +69,20 @@ def tick(
     try_again(database, programs, now)
     beside.hear(database, programs, now)
     return ticked
+
+
+def _rewards(database: Database, content: Content, programs: Sequence[Program], now: datetime) -> None:
+    """What time does to points and coupons; before segments are looked at, which may speak of them."""
+    with database.read() as connection:
+        due = points.due(connection, now) or coupons.due(connection, now)
+
+    def look(connection: Connection) -> None:
+        looks_stay(connection)
+        points.look(connection, content.project.tiers, now)
+        coupons.look(connection, programs, now)
+
+    if due:
+        database.written(look)
 
 
 def _fire(database: Database, program: Program, trigger: Timed, now: datetime) -> None:

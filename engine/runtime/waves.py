@@ -2,7 +2,8 @@
 
 A message leaves on what the gate said of it a moment before. So messages leave in waves: each wave is asked about, then
 marked as leaving, in one transaction, and what hasn't begun to leave `FRESH` later is asked about again. A wave grows
-while waves are over quickly, so that a fast channel is not held up by commits, and shrinks when they are not."""
+while all of it begins in time, so that neither a fast channel nor one that takes many at once is held up by commits,
+and shrinks when a part of it came too late."""
 
 from __future__ import annotations
 
@@ -10,8 +11,6 @@ from datetime import timedelta
 
 FRESH = timedelta(milliseconds=500)
 """For so long it is good enough what the gate has said of a message: an opt-out, an exit and a stop count within it."""
-
-SOON = timedelta(milliseconds=100)
 
 
 FIRST, MOST = 8, 1_000
@@ -23,9 +22,9 @@ class Waves:
     def __init__(self) -> None:
         self.size = FIRST
 
-    def took(self, messages: int, time: timedelta) -> None:
-        """The last wave had so many messages, and was out after so long."""
-        if time > 2 * SOON:
+    def took(self, messages: int, late: int, time: timedelta) -> None:
+        """The last wave had so many messages, so many of them came too late, and it was over after so long."""
+        if late:
             self.size = max(self.size // 2, 1)
-        elif messages >= self.size and time < SOON:
+        elif messages >= self.size and time < FRESH:
             self.size = min(self.size * 2, MOST)

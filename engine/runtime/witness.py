@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from engine.cohort.gate import TEAM
+from engine.cohort import coupons, points
+from engine.cohort.cohort import HELD_BACK
+from engine.cohort.gate import NO_COUPON, TEAM
 from engine.cohort.program import Program
 from engine.language.errors import Wrong
 from engine.language.graph import Node
@@ -20,7 +22,9 @@ from engine.language.types import Kind
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.story import Deed
+from engine.steps.coupon import Coupon
 from engine.steps.notify import Notify
+from engine.steps.points import Points
 from engine.steps.send import NOT_SENT, SENT, Send
 from engine.steps.update import Update
 from engine.store.tables import customer, decision, enrolment, goal_reached, message, refusal
@@ -88,7 +92,7 @@ class Witness:
             return  # an exit, a goal or another journey took them away from where they stood
         self.reached.add((node.id, None))
         if one.kind == "stays":
-            yield one.at, "waits", node.id, None
+            yield one.at, "waits", node.id, one.reason
         elif node.arms:
             self.reached.add((node.id, one.outcome))
             yield one.at, "takes", f"{node.id}: {one.outcome}", told_reason("", one.detail) or None
@@ -101,6 +105,13 @@ class Witness:
             )
         elif isinstance(node.step, Update):
             yield one.at, "updates", self._updated(connection, one, node.step), None
+        elif isinstance(node.step, Coupon):
+            if one.outcome == coupons.GIVEN:
+                yield one.at, "gives", f"coupon {node.step.coupon}", None
+        elif isinstance(node.step, Points):
+            if one.outcome == points.GIVEN:
+                number = one.detail["points"]
+                yield one.at, "gives", f"{number} point{'' if number == 1 else 's'}", None
         elif isinstance(node.step, Notify):
             yield one.at, "notifies", node.step.notify.to, None
 
@@ -176,11 +187,15 @@ class Witness:
 def _own(node: Node, kind: str) -> tuple[str, ...]:
     """The outcomes with which a step itself writes a decision of this kind."""
     if kind == "stays":
-        return ("wait", "listen")
+        return ("wait", "listen", HELD_BACK, coupons.NONE_LEFT)
     if node.arms:
         return tuple(node.arms)
     if isinstance(node.step, Send):
         return (SENT, "in_doubt", NOT_SENT)
+    if isinstance(node.step, Coupon):
+        return (coupons.GIVEN, coupons.NONE_LEFT, coupons.USED_UP, NO_COUPON)
+    if isinstance(node.step, Points):
+        return (points.GIVEN, points.NOTHING)
     return ("done", "missed") if kind == "moves" else ("missed", getattr(node.step, "exit", "done"))
 
 

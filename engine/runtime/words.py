@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from engine.cohort.gate import CAPPED, DUPLICATE, QUIET_HOURS
 from engine.language import tree
 from engine.language.moments import duration_text
 from engine.language.types import Kind
@@ -80,6 +81,9 @@ class Words:
                 return f"they {_not('had' if past else 'have', value)} agreed to {typed.topic} by {typed.channel}"
             case tree.Tagged():
                 return f"they {_not('had' if past else 'have', value)} got the tag {typed.tag}"
+            case tree.Points():
+                n = int(value or 0)
+                return f"they {'had' if past else 'have'} {n:,} point{'' if n == 1 else 's'}"
             case tree.InJourney():
                 return f"they {_not('were' if past else 'are', value)} in {typed.journey}"
             case tree.Messaged():
@@ -130,7 +134,11 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
         "no_address": f"they have no {address}",
         "bad_address": f"their {address} is not valid",
         "suppressed": f"nothing may be sent to their {address}",
+        "no_coupon": "there was no coupon code for them, or theirs was no longer good",
         "when": "the step's `when` was false",
+        CAPPED: "they had had as many such messages as a cap lets them have",
+        QUIET_HOURS: "it was in the quiet hours of their day",
+        DUPLICATE: "the same message had been held for them more than once, and another of them went",
         **_PROVIDER,
     }
     if reason is None:
@@ -138,6 +146,12 @@ def stopped(reason: str | None, channel: str, topic: str) -> str:
     if reason.startswith("render:"):
         return f"the template could not be filled in ({reason.removeprefix('render:')})"
     return known.get(reason, reason)
+
+
+def held(reason: str | None) -> str:
+    """Why a message goes out later."""
+    known = {CAPPED: "they have had as many such messages as a cap lets them have", QUIET_HOURS: "it is quiet now"}
+    return known.get(reason or "", reason or "for no recorded reason")
 
 
 def _not(verb: str, value: Any) -> str:

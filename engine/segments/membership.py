@@ -25,15 +25,16 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
     literal_column,
     not_,
     null,
-    or_,
     select,
     text,
     true,
@@ -199,11 +200,11 @@ def refresh(
             connection.execute(delete(judged))
             judge = _judge_everybody if everyone else _judge_candidates
             judge(connection, segment, now, zone)
-            joined, left = _join(connection, segment, now, filling), _leave(connection, segment, now, everyone)
+            joined, left = _counted(connection)
         (changes.filled if filling else changes.joined)[segment.name] = joined
         changes.left[segment.name] = left
         if joined or left:
-            _remember(connection, segment, now, everyone)
+            _write(connection, segment, now, filling)
         partly = state is not None and not everyone and segment.name not in known
         write_state(connection, segment, now, state.full_at if state is not None and partly else now)
     _forget(connection, [segment.name for segment in segments], now)
@@ -277,9 +278,15 @@ def _still(found: Suspects, state: Any, now: datetime) -> bool:
 
 
 def _judge_everybody(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
-    """Puts everybody for whom it is true into `judged`."""
+    """Puts those who join into `judged`, and those who leave."""
     inside = everybody(segment.typed, now, zone).add_columns(true())
     connection.execute(insert(judged).from_select(["customer_id", "inside"], inside))
+    m = segment_member.c
+    member = and_(m.segment == segment.name, m.left_at.is_(None))
+    out = select(m.customer_id, false()).where(member, not_(exists().where(judged.c.customer_id == m.customer_id)))
+    connection.execute(insert(judged).from_select(["customer_id", "inside"], out))
+    stay = select(m.customer_id).where(member)
+    connection.execute(delete(judged).where(judged.c.inside, judged.c.customer_id.in_(stay)))
 
 
 def _name_candidates(
@@ -300,56 +307,57 @@ def _name_candidates(
 
 
 def _judge_candidates(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
-    """Puts the candidates and their verdicts into `judged`."""
+    """Puts those of the candidates who join or leave into `judged`."""
     found = verdicts(segment.typed, now, zone, customer.c.id.in_(select(candidates.c.customer_id)))
     connection.execute(insert(judged).from_select(["customer_id", "inside"], found))
+    m = segment_member.c
+    # A seek for each: joined, or asked as an EXISTS, PostgreSQL reads all members for the sake of a few.
+    mine = select(m.left_at.is_(None)).where(m.segment == segment.name, m.customer_id == judged.c.customer_id)
+    member = func.coalesce(mine.scalar_subquery(), false())
+    connection.execute(delete(judged).where(judged.c.inside == member))
 
 
 def _tells(turning: Any) -> bool:
     return not isinstance(turning, Anybody)
 
 
-def _join(connection: Connection, segment: Segment, now: datetime, filling: bool) -> int:
-    return write_joins(connection, segment, now, select(judged.c.customer_id).where(judged.c.inside), filling)
+def _counted(connection: Connection) -> tuple[int, int]:
+    """How many of `judged` join, and how many leave."""
+    many = select(judged.c.inside, func.count().label("n")).group_by(judged.c.inside)
+    counts: dict[bool, int] = {row.inside: row.n for row in connection.execute(many)}
+    return counts.get(True, 0), counts.get(False, 0)
 
 
-def write_joins(connection: Connection, segment: Segment, now: datetime, who_: Select[Any], filling: bool) -> int:
-    """Write that these customers are members from now on, those who aren't yet; how many that were."""
-    m, who_in = segment_member.c, who_.subquery()
-    known = and_(m.segment == segment.name, m.customer_id == who_in.c[0])
-    at, once_more = literal(now, Instant()), literal(0 if filling else 1, Integer)
-    new = (
-        select(literal(segment.name, text_type()), who_in.c[0], at, null(), once_more)
-        .select_from(who_in.outerjoin(segment_member, known))
-        .where(or_(m.customer_id.is_(None), m.left_at.is_not(None)))
-    )
-    add = insert_into(connection, segment_member).from_select(
-        ["segment", "customer_id", "joined_at", "left_at", "joins"], new
-    )
+def _write(connection: Connection, segment: Segment, now: datetime, filling: bool) -> None:
+    """Those of `judged` join and leave; and into `moved`, for the segments and journeys that go by it."""
+    write_sides(connection, segment, now, select(judged), filling)
+    rows = select(literal(segment.name, text_type()), judged.c.customer_id)
+    connection.execute(insert(moved).from_select(["segment", "customer_id"], rows))
+
+
+def write_sides(connection: Connection, segment: Segment, now: datetime, sides: Select[Any], filling: bool) -> None:
+    """Write that these customers (rows of their id, and whether they are inside) join and leave, where that isn't so.
+
+    One upsert for both: an UPDATE of a few leads PostgreSQL through all members."""
+    side = sides.subquery("side")
+    customer_id, inside = side.c
+    at, joins = literal(now, Instant()), literal(0 if filling else 1, Integer)
+    left_at = case((inside, null()), else_=at)
+    rows = select(literal(segment.name, text_type()), customer_id, at, left_at, joins).where(true())
+    columns = ["segment", "customer_id", "joined_at", "left_at", "joins"]
+    add = insert_into(connection, segment_member).from_select(columns, rows.order_by(customer_id))
+    m, new = segment_member.c, add.excluded
+    leaves = new.left_at.is_not(None)
     add = add.on_conflict_do_update(
         index_elements=["segment", "customer_id"],
-        set_={"joined_at": at, "left_at": null(), "joins": m.joins + once_more},
+        set_={
+            "joined_at": case((leaves, m.joined_at), else_=new.joined_at),
+            "left_at": new.left_at,
+            "joins": m.joins + case((leaves, 0), else_=new.joins),
+        },
+        where=m.left_at.is_(None) == leaves,
     )
-    return connection.execute(add, execution_options=COUNTED).rowcount
-
-
-def _leave(connection: Connection, segment: Segment, now: datetime, everyone: bool) -> int:
-    m = segment_member.c
-    if everyone:
-        out = not_(exists().where(judged.c.customer_id == m.customer_id))
-    else:
-        out = m.customer_id.in_(select(judged.c.customer_id).where(not_(judged.c.inside)))
-    gone = update(segment_member).where(m.segment == segment.name, m.left_at.is_(None), out).values(left_at=now)
-    return connection.execute(gone).rowcount
-
-
-def _remember(connection: Connection, segment: Segment, now: datetime, everyone: bool) -> None:
-    """Puts those who have just joined or left into `moved`, for the segments and journeys that go by it."""
-    m, at = segment_member.c, literal(now, Instant())
-    rows = select(m.segment, m.customer_id).where(m.segment == segment.name, or_(m.joined_at == at, m.left_at == at))
-    if not everyone:
-        rows = rows.where(m.customer_id.in_(select(judged.c.customer_id)))
-    connection.execute(insert(moved).from_select(["segment", "customer_id"], rows))
+    connection.execute(add)
 
 
 def write_state(connection: Connection, segment: Segment, now: datetime, full_at: datetime) -> None:

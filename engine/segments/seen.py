@@ -29,6 +29,8 @@ _FACTS = (
     tree.Tagged,
     tree.InJourney,
     tree.Messaged,
+    tree.Coupon,
+    tree.Points,
     tree.Age,
     tree.DaysUntil,
     tree.Items,

@@ -66,6 +66,8 @@ _COST = {
     tree.Events: 3,
     tree.UsualGap: 9,
     tree.Items: 3,
+    tree.Points: 2,
+    tree.Coupon: 1,
     **dict.fromkeys((tree.EventTime, tree.Elapsed, tree.InSegment, tree.Consented, tree.Tagged, tree.InJourney), 1),
     **dict.fromkeys((tree.Messaged, tree.LocalDay, tree.Age, tree.DaysUntil), 2),
 }
@@ -388,7 +390,28 @@ def _messaged(typed: tree.Messaged, frame: Frame) -> ColumnElement[Any]:
     mine = (m.c.enrolment_id == frame.enrolment.c.id, m.c.step == typed.step)
     if typed.function == "sent":
         return exists().where(*mine, m.c.state == "accepted").correlate_except(m)
-    return exists().where(*mine, e.c.message_id == m.c.id, e.c.kind == typed.function).correlate_except(m, e)
+    kinds = [typed.function, *([f"machine_{typed.function}"] if typed.machines else [])]
+    return exists().where(*mine, e.c.message_id == m.c.id, e.c.kind.in_(kinds)).correlate_except(m, e)
+
+
+@value.register
+def _coupon(typed: tree.Coupon, frame: Frame) -> ColumnElement[Any]:
+    if frame.enrolment is None:
+        raise LookupError("this statement has no enrolment")
+    c = tables.coupon.alias()
+    # A code that went back to its pool may be another's by now.
+    mine = (c.c.id == frame.enrolment.c.coupon_id, c.c.customer_id == frame.customer.c.id)
+    column = c.c.code if typed.part == "code" else bigint(c.c.expires_at)
+    return select(column).where(*mine).correlate_except(c).scalar_subquery()
+
+
+@value.register
+def _points(typed: tree.Points, frame: Frame) -> ColumnElement[Any]:
+    lot = tables.points_lot.alias()
+    mine = (lot.c.customer_id == frame.customer.c.id, lot.c.remaining > 0)
+    now = (bigint(lot.c.active_at) <= frame.at, or_(lot.c.expires_at.is_(None), bigint(lot.c.expires_at) > frame.at))
+    total = select(func.sum(lot.c.remaining)).where(*mine, *now).correlate_except(lot).scalar_subquery()
+    return double(func.coalesce(total, 0))
 
 
 @value.register

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, not_, select, update
+from sqlalchemy import Connection, exists, not_, select, true, update
 
 from engine.language import tree
 from engine.segments.definition import Segment
@@ -23,7 +23,7 @@ from engine.segments.membership import (
     due_whole,
     rhythms,
     segments_of,
-    write_joins,
+    write_sides,
     write_state,
 )
 from engine.segments.moments import keep_indexes
@@ -95,8 +95,8 @@ def _fill(
         with database.write() as c:
             if _state(c, segment) != state:
                 return
-            ids = select(customer.c.id).where(customer.c.id.in_(to_join[start : start + PIECE]))
-            write_joins(c, segment, now, ids, filling=True)
+            inside = select(customer.c.id, true()).where(customer.c.id.in_(to_join[start : start + PIECE]))
+            write_sides(c, segment, now, inside, filling=True)
     for start in range(0, len(to_leave), PIECE):
         with database.write() as c:
             if _state(c, segment) != state:

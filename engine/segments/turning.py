@@ -3,6 +3,7 @@
     an event enters or leaves a window     events in (then, now] and in (then - D, now - D]
     a stored moment comes or is D ago      those whose moment lies there; for first, last and elapsed: events there
     a calendar day begins                  customers in the time zones where it has begun
+    points begin or cease to be good        the customers of lots whose moment lies there
     somebody joins or leaves a segment     those who did in this look, which brings all segments up to date
 
 What fits none of these (a multiple of usual_gap) makes the whole base be judged, on a slower beat.
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    and_,
     literal,
     or_,
     select,
@@ -35,7 +37,7 @@ from engine.language.types import Kind
 from engine.segments.frame import bigint
 from engine.segments.moments import stored_moment
 from engine.store.local_time import loaded_zones, local_day
-from engine.store.tables import customer, event
+from engine.store.tables import customer, event, points_lot
 from engine.store.types import id_type, micros
 
 moved = Table(
@@ -78,13 +80,18 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Lots:
+    """Points that can be spent from now on, or no longer."""
+
+
+@dataclass(frozen=True)
 class Anybody:
     """Nothing tells whom time turns; `why` says what."""
 
     why: str
 
 
-Turning = Window | Moment | Day | Member | Anybody
+Turning = Window | Moment | Day | Member | Lots | Anybody
 
 
 def turnings(typed: Typed) -> Iterator[Turning]:
@@ -112,6 +119,8 @@ def turnings(typed: Typed) -> Iterator[Turning]:
                 return
         case tree.InSegment():
             yield Member(typed.segment)
+        case tree.Points():
+            yield Lots()
         case tree.Now() | tree.Elapsed():
             yield Anybody("a moment that is calculated with")
         case tree.UsualGap():
@@ -187,6 +196,10 @@ def who(turning: Turning, then: datetime, now: datetime, zone: str, connection: 
             return select(customer.c.id).where(*_between(at, then, now, turning.ago)) if now > then else None
         case Day():
             return _day_begun(then, now, zone, connection)
+        case Lots():
+            moments = (points_lot.c.active_at, points_lot.c.expires_at)
+            began, ended = (and_(*_between(bigint(at), then, now, 0)) for at in moments)
+            return select(points_lot.c.customer_id).where(or_(began, ended)) if now > then else None
         case Member():
             return select(moved.c.customer_id).where(moved.c.segment == turning.segment)
     raise TypeError(turning)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
-from sqlalchemy import case, literal
+from sqlalchemy import ColumnElement, and_, case, literal, null, select
 
+from engine.cohort.caps import covering, reserve
 from engine.cohort.cohort import EXITED, Cohort, Judgement, moving
-from engine.cohort.gate import UNREACHABLE, stop_reason
+from engine.cohort.gate import CAPPED, QUIET_HOURS, UNREACHABLE, stop_reason
+from engine.cohort.quiet import quiet_until
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
 from engine.language.errors import Wrong
@@ -19,9 +22,12 @@ from engine.language.fields import Condition, FieldName, Model, SurveyName, Temp
 from engine.language.graph import Node
 from engine.language.moments import text_or
 from engine.language.registry import step
+from engine.store.types import Instant
 
 PRIMARY, FALLBACK = "primary", "fallback"
 SENT, NOT_SENT, IN_DOUBT = "sent", "not_sent", "in_doubt"
+CAPPED_OUT = "capped_out"
+"""Not sent, and out of the journey: a cap says so."""
 
 
 def _on_not_sent(text: str) -> str:
@@ -80,7 +86,7 @@ class Send(Step):
             for route, template in self.templates().items()
         }
         # The reasons are costly, so they are computed once; the verdict follows from them in `move`.
-        return Judgement(literal(NOT_SENT), stops[PRIMARY], stops.get(FALLBACK))
+        return Judgement(literal(NOT_SENT), stops[PRIMARY], stops.get(FALLBACK), due_at=quiet_until(scope))
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         instead = moving.c.reason.in_(UNREACHABLE) & moving.c.otherwise.is_(None)
@@ -88,20 +94,53 @@ class Send(Step):
         cohort.rejudge(case((moving.c.verdict == EXITED, EXITED), *verdicts, else_=NOT_SENT))
         topic = scope.program.topic
         for route, template in self.templates().items():
+            channel = template.split("/")[0]
+            holds = self._hold_back(route, channel, scope, cohort)
             cohort.queue(
                 route,
                 route=route,
                 version_id=scope.program.version_id,
-                channel=template.split("/")[0],
+                channel=channel,
                 template=template,
                 topic=topic,
+                holds=holds,
             )
         self._not_sent(node, cohort, NOT_SENT)
+        if scope.program.exits_when_capped:
+            cohort.finish(CAPPED_OUT, NOT_SENT)
 
-    def settle(self, node: Node, cohort: Cohort) -> None:
-        """Move on those whose message is settled: sent, not_sent (stopped or refused) or in_doubt."""
+    def _hold_back(self, route: str, channel: str, scope: Scope, cohort: Cohort) -> bool:
+        """Ask the caps, then the quiet hours, of those who would get a message by this route. Whether some may be
+        held."""
+        caps, quiet = covering(scope.program, channel), scope.program.quiet_hours
+        mine = moving.c.verdict == route
+        if caps:
+            takes = case((moving.c.due_at.is_(None), 1), else_=0).label("takes")
+            asks = select(moving.c.id.label("enrolment_id"), moving.c.visit, moving.c.customer_id, takes).where(mine)
+            told = reserve(cohort.connection, caps, asks, scope.now, scope.program.project.brand.timezone).c
+            here = and_(moving.c.id == told.enrolment_id, told.full.is_not(None))
+            verdict = {"skip": NOT_SENT, "exit": CAPPED_OUT, "defer": route}
+            cohort.amend(
+                here,
+                {
+                    "verdict": _by_place(told.full, [verdict[cap.when_capped.what] for cap in caps]),
+                    "reason": CAPPED,
+                    "due_at": _by_place(told.full, [_later(scope.now, cap.when_capped.length) for cap in caps]),
+                },
+            )
+        if quiet is not None:
+            held = and_(mine, moving.c.due_at.is_not(None), moving.c.reason.is_distinct_from(CAPPED))
+            skipped = {"verdict": NOT_SENT, "due_at": null()} if quiet.on_violation == "skip" else {}
+            cohort.amend(held, {"reason": QUIET_HOURS} | skipped)
+        return quiet is not None or any(cap.when_capped.what == "defer" for cap in caps)
+
+    def settle(self, node: Node, cohort: Cohort, *, leaves: bool = False) -> None:
+        """Move on those whose message is settled: sent, not_sent (stopped or refused) or in_doubt. `leaves`: some are
+        capped out."""
         cohort.move({SENT: node.next, IN_DOUBT: node.next})
         self._not_sent(node, cohort, NOT_SENT)
+        if leaves:
+            cohort.finish(CAPPED_OUT, NOT_SENT)
 
     def _not_sent(self, node: Node, cohort: Cohort, verdict: str) -> None:
         if self.on_not_sent == "exit":
@@ -109,6 +148,14 @@ class Send(Step):
         else:
             jump = self.jumps()
             cohort.move({verdict: jump[0] if jump else node.next})
+
+
+def _later(now: datetime, length: timedelta | None) -> ColumnElement[Any]:
+    return literal(None if length is None else now + length, Instant())
+
+
+def _by_place(place: ColumnElement[int], values: Sequence[Any]) -> ColumnElement[Any]:
+    return case(*((place == n, value) for n, value in enumerate(values)))
 
 
 @step("send")

@@ -8,7 +8,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, literal, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from engine.store.given import given, packed
 from engine.store.scratch import COUNTED, insert_ignore, insert_into
@@ -17,6 +31,9 @@ from engine.store.types import Instant, micros
 
 STOP = "stop"
 """The reason of a number whose owner has answered STOP: it ends when they answer START, and no other does."""
+
+WEIGHTS = {STOP: 0, "bounced": 2, "unsubscribed": 3, "complained": 4}
+"""The weightier of two reasons stands, in whichever order they came; any other one weighs 1."""
 
 MANUAL = "manual"
 """The reason of an address that somebody of the shop has named without another."""
@@ -35,13 +52,22 @@ class Suppressed:
 def suppress_all(connection: Connection, addresses: Iterable[Suppressed], source: str) -> int:
     """Send nothing to these any more; how many of them that is news of.
 
-    It is none of one that was suppressed already (but any reason takes the place of STOP), and of one that has been let
-    go of since: the word came late."""
-    named = {(one.channel, one.address_hash): one for one in addresses}
+    It is none of one that was suppressed already for as much, and of one that has been let go of since: the word came
+    late. Of the same reason told twice the earlier stands, of two STOPs the later: a START in between ends neither."""
+    named: dict[tuple[str, str], Suppressed] = {}
+    for one in addresses:
+        before = named.get((one.channel, one.address_hash))
+        if before is None or _weighs(one) > _weighs(before):
+            named[one.channel, one.address_hash] = one
     order = sorted(named)
     rows = packed([*key, named[key].reason, micros(named[key].at), source] for key in order)
     connection.execute(_words(connection.dialect.name), rows)
     return int(connection.execute(_rows(connection.dialect.name), rows, execution_options=COUNTED).rowcount)
+
+
+def _weighs(one: Suppressed) -> tuple[int, int]:
+    at = micros(one.at)
+    return WEIGHTS.get(one.reason, 1), at if one.reason == STOP else -at
 
 
 def suppress(connection: Connection, channel: str, address_hash: str, reason: str, at: datetime, source: str) -> bool:
@@ -101,7 +127,7 @@ def _news(dialect: str) -> Select[Any]:
     stands = exists().where(
         s.channel == one.c.channel,
         s.address_hash == one.c.address_hash,
-        or_(s.reason != STOP, one.c.reason == STOP),
+        not_(_outweighs(one.c.reason, one.c.at, s.reason, s.at)),
     )
     let_go_since = exists().where(
         said.channel == one.c.channel,
@@ -127,9 +153,16 @@ def _rows(dialect: str) -> Any:
     add = insert_into(dialect, suppression).from_select(
         columns, select(*(news.c[name] for name in columns)).where(true())
     )
-    # Somebody may have suppressed it just now: theirs stands, unless it was a STOP.
+    new, old = add.excluded, suppression.c
     return add.on_conflict_do_update(
         index_elements=["channel", "address_hash"],
-        set_={"reason": add.excluded.reason, "at": add.excluded.at},
-        where=and_(suppression.c.reason == STOP, add.excluded.reason != STOP),
+        set_={"reason": new.reason, "at": new.at},
+        where=_outweighs(new.reason, new.at, old.reason, old.at),
     )
+
+
+def _outweighs(reason: Any, at: Any, other: Any, since: Any) -> ColumnElement[bool]:
+    """Whether a reason takes the place of another one."""
+    mine, theirs = (case(WEIGHTS, value=one, else_=1) for one in (reason, other))
+    same = and_(mine == theirs, case((reason == STOP, at > since), else_=at < since))
+    return or_(mine > theirs, same)

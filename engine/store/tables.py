@@ -9,7 +9,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, literal_column, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    UniqueConstraint,
+    and_,
+    literal_column,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from engine.store.types import Instant, id_type, json_type, text_type
@@ -262,7 +273,7 @@ class Enrolment(SQLModel, table=True):
     `state`: ready (to be moved), waiting (until due_at), listening (for an event, until due_at), standing (at a send),
     ended (`outcome` says how). `due_at` is when the engine must look at it: its arrival while ready, else the end of
     the wait; empty while it stands or has ended. `key` is '' unless the journey names one. `cause` is what let them in
-    and never does twice.
+    and never does twice. `coupon_id`: the code that a step last gave them here.
     """
 
     id: int | None = _id()
@@ -282,9 +293,16 @@ class Enrolment(SQLModel, table=True):
     ended_at: datetime | None = _at(null=True)
     outcome: str | None = _text(null=True)
     pass_id: str | None = _text(null=True)
+    coupon_id: int | None = _points_to("coupon", null=True)
 
     __table_args__ = (
         UniqueConstraint("customer_id", "journey", "key", "cause", name="uq_enrolment_cause"),
+        Index(
+            "ix_enrolment_coupon",
+            "coupon_id",
+            sqlite_where=text("coupon_id IS NOT NULL"),
+            postgresql_where=text("coupon_id IS NOT NULL"),
+        ),
         Index(
             "uq_enrolment_live",
             "customer_id",
@@ -385,11 +403,33 @@ class GoalReached(SQLModel, table=True):
     value: float | None = None
 
 
+class CapSlot(SQLModel, table=True):
+    """One of the messages that a cap lets a customer have, taken until then by one visit of an enrolment.
+
+    The slots of a customer and a cap are numbered from 0 without a gap; one that was given back, or whose time is over,
+    is taken again. So whoever wants the next one wants the same row, and of two only one gets it.
+    """
+
+    __tablename__ = "cap_slot"
+    customer_id: int = _points_to("customer", key=True)
+    cap: str = _text(key=True)
+    n: int = Field(primary_key=True)
+    enrolment_id: int = _points_to("enrolment")
+    visit: int
+    taken_at: datetime = _at()
+    until: datetime = _at()
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class Message(SQLModel, table=True):
     """One message to one customer. `state`: queued, claimed, dispatching, accepted, refused, stopped, in_doubt.
 
+    `reason`: why it is in its state; of a queued one that is held, why it is.
+
     Unique by (enrolment, visit, route): a step that runs twice queues once. `route` is primary or fallback. `doubts`:
-    how often nobody could say whether it was sent.
+    how often nobody could say whether it was sent. `coupon_id`: the code it carries, once it was claimed. `delivery`:
+    how far it came by the provider's word since: deferred, delivered, soft_bounced, bounced or dropped.
     """
 
     id: int | None = _id()
@@ -412,9 +452,17 @@ class Message(SQLModel, table=True):
     attempts: int = 0
     doubts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     provider_id: str | None = _text(null=True)
+    coupon_id: int | None = _points_to("coupon", null=True)
+    delivery: str | None = _text(null=True)
 
     __table_args__ = (
         UniqueConstraint("enrolment_id", "visit", "route", name="uq_message_route"),
+        Index(
+            "ix_message_coupon",
+            "coupon_id",
+            sqlite_where=text("coupon_id IS NOT NULL"),
+            postgresql_where=text("coupon_id IS NOT NULL"),
+        ),
         Index(
             "ix_message_open",
             "version_id",
@@ -430,17 +478,136 @@ class Message(SQLModel, table=True):
             sqlite_where=text("state = 'in_doubt'"),
             postgresql_where=text("state = 'in_doubt'"),
         ),
+        Index(
+            "ix_message_held",
+            "customer_id",
+            "template",
+            sqlite_where=text("state = 'queued' AND reason IN ('quiet_hours', 'capped')"),
+            postgresql_where=text("state = 'queued' AND reason IN ('quiet_hours', 'capped')"),
+        ),
     )
 
 
 class MessageEvent(SQLModel, table=True):
-    """What came back about a message: delivered, opened, clicked, bounced, replied, unsubscribed, complained."""
+    """What came back about a message (engine/runtime/feedback.py). `key` tells two of a kind apart and is the same when
+    it is told again: the provider's moment, its address, or what else makes them different."""
 
     __tablename__ = "message_event"
     message_id: int = _points_to("message", key=True)
     kind: str = _text(key=True)
-    at: datetime = _at(key=True)
+    key: str = _text(key=True)
+    at: datetime = _at()
     detail: dict[str, Any] | None = _json()
+
+
+class Coupon(SQLModel, table=True):
+    """One coupon code. `folded` is how codes are told apart, whatever their letters' case: no code is in two pools.
+
+    `state`: available, reserved (for `customer_id`), issued (a message with it was accepted, or it was told otherwise),
+    redeemed, expired, released (was reserved and never told to anybody, so it is free again). `scope` is where it is
+    the customer's one code of the pool: `customer`, `entry:ENROLMENT` or `step:ENROLMENT:STEP`. `asked` counts how
+    often somebody relied on it: a release compares it. `event_id`: the event that redeemed it.
+    """
+
+    id: int | None = _id()
+    pool: str = _text()
+    code: str = _text()
+    folded: str = _text(unique=True)
+    state: str = _text()
+    customer_id: int | None = _points_to("customer", null=True)
+    scope: str | None = _text(null=True)
+    asked: int = 0
+    reserved_at: datetime | None = _at(null=True)
+    issued_at: datetime | None = _at(null=True)
+    redeemed_at: datetime | None = _at(null=True)
+    expires_at: datetime | None = _at(null=True)
+    event_id: int | None = _points_to("event", null=True)
+
+    __table_args__ = (
+        Index("ix_coupon_pool", "pool", "state", "id"),
+        Index(
+            "uq_coupon_scope",
+            "customer_id",
+            "pool",
+            "scope",
+            unique=True,
+            sqlite_where=text("customer_id IS NOT NULL"),
+            postgresql_where=text("customer_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_coupon_reserved",
+            "id",
+            sqlite_where=text("state = 'reserved'"),
+            postgresql_where=text("state = 'reserved'"),
+        ),
+        Index(
+            "ix_coupon_expires",
+            "expires_at",
+            sqlite_where=text("state IN ('reserved', 'issued')"),
+            postgresql_where=text("state IN ('reserved', 'issued')"),
+        ),
+    )
+
+
+class PointsLot(SQLModel, table=True):
+    """Points that were given at once, and how many of them remain. They can be spent from `active_at` until
+    `expires_at`. `counted`: they have become active, and that is known to tiers. `taken_at`: when they were taken back.
+    One a visit of an enrolment; `event_id` is the event that let it in."""
+
+    __tablename__ = "points_lot"
+    id: int | None = _id()
+    customer_id: int = _points_to("customer")
+    points: int = Field(sa_column=Column(id_type(), nullable=False))
+    remaining: int = Field(sa_column=Column(id_type(), nullable=False))
+    at: datetime = _at()
+    active_at: datetime = _at()
+    expires_at: datetime | None = _at(null=True)
+    counted: bool
+    taken_at: datetime | None = _at(null=True)
+    reason: str | None = _text(null=True)
+    enrolment_id: int = _points_to("enrolment")
+    visit: int
+    event_id: int | None = _points_to("event", null=True)
+
+    __table_args__ = (
+        UniqueConstraint("enrolment_id", "visit", name="uq_points_lot_visit"),
+        CheckConstraint("remaining BETWEEN 0 AND points", name="ck_points_lot_remaining"),
+        Index("ix_points_lot_customer", "customer_id"),
+        Index(
+            "ix_points_lot_pending",
+            "active_at",
+            sqlite_where=text("NOT counted"),
+            postgresql_where=text("NOT counted"),
+        ),
+        Index(
+            "ix_points_lot_expires",
+            "expires_at",
+            sqlite_where=text("remaining > 0"),
+            postgresql_where=text("remaining > 0"),
+        ),
+    )
+
+
+class PointsEntry(SQLModel, table=True):
+    """A line of the ledger of points. Append-only: the sum of a customer's lines is what remains of their lots.
+
+    `kind`: given, spent, expired, taken_back. `points` is positive when given. `asked`: how many were to be spent or
+    taken back, of which there may have been fewer. `lot_id`: the lot it is about, unless it took from several."""
+
+    __tablename__ = "points_entry"
+    id: int | None = _id()
+    customer_id: int = _points_to("customer")
+    kind: str = _text()
+    points: int = Field(sa_column=Column(id_type(), nullable=False))
+    asked: int | None = Field(default=None, sa_column=Column(id_type(), nullable=True))
+    at: datetime = _at()
+    lot_id: int | None = _points_to("points_lot", null=True)
+    event_id: int | None = _points_to("event", null=True)
+
+    __table_args__ = (
+        UniqueConstraint("lot_id", "kind", name="uq_points_entry_lot"),
+        Index("ix_points_entry_customer", "customer_id", "at"),
+    )
 
 
 class Parked(SQLModel, table=True):
@@ -541,8 +708,12 @@ refusal = _table(Refusal)
 candidate = _table(Candidate)
 entry_quota = _table(EntryQuota)
 goal_reached = _table(GoalReached)
+cap_slot = _table(CapSlot)
 message = _table(Message)
 message_event = _table(MessageEvent)
+coupon = _table(Coupon)
+points_lot = _table(PointsLot)
+points_entry = _table(PointsEntry)
 parked = _table(Parked)
 kept_hook = _table(KeptHook)
 zone_period = _table(ZonePeriod)
@@ -555,6 +726,12 @@ IN_JOURNEY = enrolment.c.state != literal_column("'ended'")
 
 IN_DOUBT = message.c.state == literal_column("'in_doubt'")
 """A message nobody can say of whether it was sent, in the words of its partial index."""
+
+HELD = and_(
+    message.c.state == literal_column("'queued'"),
+    message.c.reason.in_([literal_column(f"'{reason}'") for reason in ("quiet_hours", "capped")]),
+)
+"""A message that waits for the end of quiet hours or for room under a cap, in the words of its partial index."""
 
 UNSETTLED = message.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "claimed", "dispatching")])
 """A message that has not been settled, in the words of its partial index."""

@@ -3,6 +3,7 @@
     POST /v1/events   engine/web/events.py; scope write      202 once they are durable
     POST /v1/track …  Segment's tracking API (engine/web/tracking.py); scope write
     POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
+    POST /hooks/PROVIDER/events   what providers of messages call back about (engine/web/returns.py); signed
     …    /v1/customers/…  engine/web/customers.py; set and merge want scope write, a look scope read
     GET  /v1/status   journeys and what waits; scope read
     GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
@@ -25,7 +26,7 @@ from starlette.routing import Route
 
 from engine.app import App
 from engine.runtime import feedback
-from engine.web import confirm, customers, hooks, openapi, preferences, survey, tracking, unsubscribe
+from engine.web import confirm, customers, hooks, openapi, preferences, returns, survey, tracking, unsubscribe
 from engine.web import events as posted
 from engine.web.access import Access, Reader, admit
 from engine.web.answers import answer
@@ -47,6 +48,7 @@ def build(site: Site) -> FastAPI:
     web.router.routes.append(_events(site))
     web.include_router(tracking.router(site))
     web.include_router(hooks.router(site))
+    web.include_router(returns.router(site))
     web.include_router(customers.routes(site.app))
     web.include_router(_status(site))
     web.include_router(_open(site))

@@ -27,6 +27,7 @@ from uuid import uuid4
 import orjson
 
 from engine.language.errors import did_you_mean
+from engine.language.vocabulary import OWN_EVENTS
 from engine.runtime.door import Door, Problems, who_of
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
@@ -103,16 +104,24 @@ def read(body: bytes, door: Door, now: datetime, key: str | None = None, *, page
         raise Unreadable("the list is empty")
     if len(items) > MOST_EVENTS:
         raise Unreadable(f"{len(items)} events in one request; at most {MOST_EVENTS}")
-    return read_items(items, door, now, key, page=page)
+    # Of a body that is small and plain, nothing can be too large or not to be kept: most are, and needn't be looked at.
+    plain = len(body) <= LARGEST_EVENT and b"\\u0000" not in body
+    return read_items(items, door, now, key, page=page, plain=plain)
 
 
 def read_items(
-    items: Sequence[Any], door: Door, now: datetime, key: str | None = None, *, page: bool = False
+    items: Sequence[Any],
+    door: Door,
+    now: datetime,
+    key: str | None = None,
+    *,
+    page: bool = False,
+    plain: bool = False,
 ) -> Posted:
-    """The same of objects that are read already."""
+    """The same of objects that are read already. `plain`: they are small enough, and have no U+0000."""
     posted = Posted(len(items))
     for index, item in enumerate(items):
-        _Reading(posted, index, door, now, key and f"{key}:{index}", page).read(item)
+        _Reading(posted, index, door, now, key and f"{key}:{index}", page, plain).read(item)
     return posted
 
 
@@ -185,6 +194,7 @@ class _Reading:
     now: datetime
     request_key: str | None = None
     page: bool = False
+    plain: bool = False
     who: Who | None = None
 
     def read(self, item: Any) -> None:
@@ -192,18 +202,10 @@ class _Reading:
         if not isinstance(item, dict):
             self.fault("", "an event is an object", 'like {"event": "purchase", "customer": "amina"}')
             return
-        try:
-            raw = orjson.dumps(item)
-        except TypeError:
-            self.fault("", "a number beyond 64 bits can't be kept", "send it as a text")
+        if not self.plain and not self._can_be_kept(item):
             return
-        if len(raw) > LARGEST_EVENT:
-            self.fault("", f"this event is larger than {LARGEST_EVENT} bytes")
-        elif b"\\u0000" in raw:
-            self.fault("", "the character U+0000 can't be kept", "leave it out")
-        elif depth(item) > DEEPEST:
+        if depth(item) > DEEPEST:
             self.fault("", f"this event is nested deeper than {DEEPEST}")
-        if len(self.posted.faults) > before:
             return
         for name in item.keys() - set(KEYS):
             self.fault(name, f'an event has no "{name}"', did_you_mean(name, KEYS))
@@ -220,12 +222,28 @@ class _Reading:
         if at is not None:
             self.posted.dated.add(self.index)
 
+    def _can_be_kept(self, item: Mapping[str, Any]) -> bool:
+        try:
+            raw = orjson.dumps(item)
+        except TypeError:
+            self.fault("", "a number beyond 64 bits can't be kept", "send it as a text")
+            return False
+        if len(raw) > LARGEST_EVENT:
+            self.fault("", f"this event is larger than {LARGEST_EVENT} bytes")
+        elif b"\\u0000" in raw:
+            self.fault("", "the character U+0000 can't be kept", "leave it out")
+        else:
+            return True
+        return False
+
     def _name(self, item: Mapping[str, Any]) -> str:
         name = item.get("event")
         if name is None:
             self.fault("event", "the event's name is missing", 'like "event": "purchase"')
         elif not isinstance(name, str) or not _NAME.fullmatch(name):
             self.fault("event", "this can't be an event's name", "small letters, digits and _, beginning with a letter")
+        elif name in OWN_EVENTS:
+            self.fault("event", f"{name} is an event of Karibu's own, that nobody sends", "call yours otherwise")
         else:
             events = self.door.project.events
             if name not in events:
@@ -347,6 +365,10 @@ def depth(value: Any) -> int:
     while level and deep <= DEEPEST:
         inner: list[Any] = []
         for one in level:
-            inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+            if isinstance(one, _NESTED):
+                inner += one.values() if isinstance(one, dict) else one
         level, deep = inner, deep + 1
     return deep
+
+
+_NESTED = (dict, list)

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from engine.channels.base import Outgoing, Sender
+from engine.fake.behaviour import change
+from engine.fake.child import running
+from engine.fake.ledger import FILE, taken
 
 AT = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
 
@@ -53,11 +56,15 @@ def outgoing(**changes: Any) -> Outgoing:
 
 
 @dataclass(frozen=True)
-class FakeSendGrid:
+class FakeProvider:
     """A running fake: where it listens, and its ledger."""
 
-    url: str
+    port: int
     ledger: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def mode(self, name: str) -> None:
         Path(f"{self.ledger}.mode").write_text(name)
@@ -66,20 +73,42 @@ class FakeSendGrid:
         return [json.loads(line) for line in self.ledger.read_text().splitlines()]
 
 
+class FakeSendGrid(FakeProvider):
+    """The one that `karibu up --provider fake` starts."""
+
+    def mode(self, name: str) -> None:
+        change(self.ledger.parent, mode=name)
+
+    def taken(self) -> list[dict[str, Any]]:
+        return taken(self.ledger.parent, "sendgrid")
+
+
 @contextmanager
-def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
-    """The fake SendGrid, in a process of its own, with its ledger in a folder."""
-    ledger = folder / "sendgrid.jsonl"
-    script = Path(__file__).parent / "fake_sendgrid.py"
-    process = subprocess.Popen([sys.executable, str(script), str(ledger)], stdout=subprocess.PIPE, text=True)
+def fake(name: str, folder: Path, *given: str) -> Iterator[FakeProvider]:
+    """The fake of that file, in a process of its own, with its ledger in a folder."""
+    if name == "sendgrid":
+        with fake_sendgrid(folder) as provider:
+            yield provider
+        return
+    ledger = folder / f"{name}.jsonl"
+    script = Path(__file__).parent / f"{name}.py"
+    process = subprocess.Popen([sys.executable, str(script), str(ledger), *given], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield FakeSendGrid(f"http://127.0.0.1:{int(process.stdout.readline())}", ledger)
+        yield FakeProvider(int(process.stdout.readline()), ledger)
     finally:
         process.kill()
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@contextmanager
+def fake_sendgrid(folder: Path) -> Iterator[FakeSendGrid]:
+    """The fake SendGrid, in a process of its own, with its ledger in a folder."""
+    with running(folder / "provider") as provider:
+        change(provider.directory, sendgrid_key="SG.test")
+        yield FakeSendGrid(int(provider.url.rpartition(":")[2]), provider.directory / FILE)
 
 
 @pytest.fixture

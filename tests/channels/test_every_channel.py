@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.builtins import registry
-from engine.channels.base import Accepted, Channel, Outgoing, Refused, Surroundings
+from engine.channels.base import (
+    Accepted,
+    Channel,
+    ChannelOptions,
+    Limits,
+    Many,
+    Outgoing,
+    Refused,
+    Result,
+    Surroundings,
+)
 from engine.language.registry import declared
-from tests.channels.conftest import PUSH, SMS, FakeSendGrid, outgoing
+from tests.channels.conftest import PUSH, SMS, FakeProvider, Words, fake, outgoing
 
 CLASSES: dict[str, Any] = dict(registry().channels)
 MESSAGES = {"email": outgoing, "sms": lambda **c: outgoing(channel="sms", to="+254700000001", content=SMS, **c)}
 MESSAGES["push"] = lambda **c: outgoing(channel="push", to="device-token", content=PUSH, **c)
 
 
+PROVIDERS = {"sendgrid": "sendgrid", "smtp": "fake_smtp"}
+
+
+def settings_of(name: str, provider: FakeProvider | None) -> dict[str, str]:
+    """What a channel is told of the fake it sends to."""
+    if provider is None:
+        return {}
+    return {
+        "sendgrid": {"sendgrid_api_key": "SG.test", "sendgrid_base_url": provider.url},
+        "smtp": {"smtp_host": "127.0.0.1", "smtp_port": str(provider.port), "smtp_security": "none"},
+    }[name]
+
+
 @pytest.fixture(params=[(name, carried) for name, one in CLASSES.items() for carried in sorted(one.carries)])
-def case(request: Any, tmp_path: Path, sendgrid: FakeSendGrid) -> tuple[Channel, Callable[..., Outgoing]]:
+def case(request: Any, tmp_path: Path) -> Iterator[tuple[Channel, Callable[..., Outgoing]]]:
     name, carried = request.param
-    settings = {"sendgrid_api_key": "SG.test", "sendgrid_base_url": sendgrid.url}
-    surroundings = Surroundings(mail=tmp_path / "mail", secret=settings.get, setting=settings.get)
-    cls = CLASSES[name]
-    channel = cls.open(cls.Options(), surroundings)
-    request.addfinalizer(channel.close)
-    return channel, MESSAGES[carried]
+    with fake(PROVIDERS[name], tmp_path) if name in PROVIDERS else nullcontext() as provider:
+        settings = settings_of(name, provider)
+        surroundings = Surroundings(mail=tmp_path / "mail", secret=settings.get, setting=settings.get)
+        cls = CLASSES[name]
+        channel = cls.open(cls.Options(), surroundings)
+        yield channel, MESSAGES[carried]
+        channel.close()
 
 
 def test_a_channel_is_declared_under_its_name_and_says_what_it_carries() -> None:
@@ -34,7 +59,10 @@ def test_a_channel_is_declared_under_its_name_and_says_what_it_carries() -> None
         mark = declared(cls)
         assert mark is not None and mark.kind == "channel" and mark.name == name
         assert isinstance(cls.idempotent, bool)
-        assert cls.carries and cls.carries <= {"email", "sms", "push"}
+        assert cls.carries and cls.carries <= {"email", "sms", "whatsapp", "push"}
+        assert isinstance(cls.limits, Limits) and cls.limits.batch >= 1 and cls.limits.at_once >= 1
+        assert issubclass(cls.Options, ChannelOptions)
+        assert cls.__doc__ and cls.Options.__doc__
 
 
 def test_a_good_message_is_accepted_under_an_id(case: Any) -> None:
@@ -55,12 +83,45 @@ def test_a_transactional_message_needs_no_way_out(case: Any) -> None:
     assert isinstance(channel.send(message(transactional=True, unsubscribe_url=None)), Accepted)
 
 
+def test_a_wave_is_settled_once_each_and_in_its_places(case: Any) -> None:
+    channel, message = case
+    if not isinstance(channel, Many):
+        return
+    wave = [message(ref=f"msg-{n}") for n in range(30)]
+    wave[7] = message(ref="msg-7", to="")
+    settled: dict[int, Result] = {}
+
+    def settle(at: int, result: Result) -> None:
+        assert at not in settled
+        settled[at] = result
+
+    channel.send_many(wave, lambda: True, settle)
+    assert isinstance(settled.pop(7), Refused)
+    assert sorted(settled) == [n for n in range(30) if n != 7]
+    assert all(isinstance(one, Accepted) for one in settled.values())
+
+
+def test_what_is_not_fresh_stays_and_nothing_is_told_of_it(case: Any) -> None:
+    channel, message = case
+    if not isinstance(channel, Many):
+        return
+    settled: list[int] = []
+    channel.send_many([message(ref=f"msg-{n}") for n in range(5)], lambda: False, lambda at, _: settled.append(at))
+    assert settled == []
+
+
+def test_a_channel_that_is_closed_twice_or_before_it_sent_is_closed(case: Any) -> None:
+    channel, _ = case
+    channel.close()
+    channel.close()
+
+
 def test_a_subject_that_would_start_a_header_is_refused_for_good(case: Any) -> None:
     channel, message = case
     if message is not outgoing:
         return
     for sneaky in ("Hi\r\nBcc: all@shop.example", "Hi\nX: y", "Hi\x00", "Hi\u2028there"):
-        content = type(outgoing().content)(subject=sneaky, html="<p>x</p>", text="x")
+        content = Words(subject=sneaky, html="<p>x</p>", text="x")
         result = channel.send(message(content=content))
         assert isinstance(result, Refused) and result.retry_after is None, sneaky
 

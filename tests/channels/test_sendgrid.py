@@ -13,10 +13,12 @@ from engine.channels.sendgrid import SendGrid, SendGridOptions
 from tests.channels.conftest import MAIL, FakeSendGrid, outgoing
 from tests.patience import PATIENCE, eventually
 
+PATIENT = SendGridOptions().model_copy(update={"timeout": PATIENCE})
+
 
 @pytest.fixture
 def channel(sendgrid: FakeSendGrid) -> Iterator[SendGrid]:
-    channel = SendGrid("SG.test", sendgrid.url, timeout=PATIENCE)
+    channel = SendGrid("SG.test", sendgrid.url, PATIENT)
     yield channel
     channel.close()
 
@@ -35,7 +37,8 @@ def test_the_mail_arrives_as_documented(channel: SendGrid, sendgrid: FakeSendGri
         {"type": "text/plain", "value": MAIL.text},
         {"type": "text/html", "value": MAIL.html},
     ]
-    assert mail["headers"]["List-Unsubscribe"] == "<https://mail.duka.example/u/token>"
+    assert person["headers"]["List-Unsubscribe"] == "<https://mail.duka.example/u/token>"
+    assert person["headers"]["Message-ID"] == "<msg-0000000001@duka.example>"
     assert mail["headers"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert mail["tracking_settings"]["subscription_tracking"] == {"enable": False}
 
@@ -61,7 +64,7 @@ def test_a_definite_no_is_refused_and_nothing_was_sent(
     ("mode", "sent"), [("500", 0), ("accept-500", 1), ("hang", 1), ("accept-reset", 1), ("reset", 0)]
 )
 def test_what_may_have_been_sent_is_in_doubt(mode: str, sent: int, sendgrid: FakeSendGrid) -> None:
-    channel = SendGrid("SG.test", sendgrid.url, timeout=1 if mode == "hang" else PATIENCE)
+    channel = SendGrid("SG.test", sendgrid.url, SendGridOptions(timeout=1) if mode == "hang" else PATIENT)
     sendgrid.mode(mode)
     assert isinstance(channel.send(outgoing()), InDoubt)
     channel.close()
@@ -77,7 +80,7 @@ def test_nobody_there_is_a_refusal_that_may_be_tried_again() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    channel = SendGrid("SG.test", f"http://127.0.0.1:{port}", timeout=PATIENCE)
+    channel = SendGrid("SG.test", f"http://127.0.0.1:{port}", PATIENT)
     result = channel.send(outgoing())
     channel.close()
     assert isinstance(result, Refused) and result.reason == "unreachable" and result.retry_after

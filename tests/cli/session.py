@@ -24,14 +24,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from engine.app import App
 from engine.cli import main
 from engine.runtime.clock import VirtualClock
 from engine.runtime.door import Problems
+from engine.runtime.feedback import Feedback
 from engine.runtime.ingest import Incoming
-from engine.store.tables import customer, message, message_event
+from engine.runtime.references import reference
+from engine.store.tables import customer, message
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,13 @@ class Session:
                 app.runtime.ingest([Incoming(who, name, f"e{self.events}", self.now, properties)])
             elif word == "clicks":
                 who, step = rest.split(" ")
-                with app.database.write() as connection:
-                    sent = connection.scalar(
-                        select(message.c.id)
+                with app.database.read() as connection:
+                    sent = connection.execute(
+                        select(message.c.enrolment_id, message.c.visit, message.c.route)
                         .join(customer, customer.c.id == message.c.customer_id)
                         .where(customer.c.external_id == who, message.c.step == step)
-                    )
-                    connection.execute(insert(message_event).values(message_id=sent, kind="clicked", at=self.now))
+                    ).one()
+                app.runtime.hear([Feedback(reference(*sent), "clicked", self.now)])
             else:
                 assert word == "tick", word
                 app.runtime.tick()

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 from engine.app import App
-from engine.channels.base import Outgoing, Result
-from engine.channels.sendgrid import SendGrid
+from engine.channels.base import Fresh, Outgoing, Result, Settle
+from engine.channels.sendgrid import SendGrid, SendGridOptions
 from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Consented, Profile
@@ -60,11 +61,16 @@ class Watched(SendGrid):
 
     boundary: Boundaries
 
-    def send(self, message: Outgoing) -> Result:
-        self.boundary()
-        result = super().send(message)
-        self.boundary()
-        return result
+    def send_many(self, messages: Sequence[Outgoing], fresh: Fresh, settle: Settle) -> None:
+        def may_leave() -> bool:
+            self.boundary()
+            return fresh()
+
+        def settled(at: int, result: Result) -> None:
+            self.boundary()
+            settle(at, result)
+
+        super().send_many(messages, may_leave, settled)
 
 
 def customer(number: int) -> Profile:
@@ -80,7 +86,7 @@ def live(app: App, run: int, events: int, boundary: Boundaries) -> float:
     key = app.settings.value_of("sendgrid_api_key")
     url = app.settings.value_of("sendgrid_base_url")
     assert key and url
-    channel = Watched(key, url, timeout=1)
+    channel = Watched(key, url, SendGridOptions(timeout=1, share=3))
     channel.boundary = boundary
     app.__dict__["channels"] = {"email": channel}
     runtime = app.runtime

@@ -158,7 +158,9 @@ def prepare(root: Path, environment: dict[str, str]) -> None:
 
 def count(outcome: Outcome, database: Database, provider: FakeSendGrid, events: int) -> None:
     """Hold the ledger against what the journeys promise."""
-    ledger = Counter(mail["personalizations"][0]["custom_args"]["karibu_ref"] for mail in provider.taken())
+    ledger = Counter(
+        person["custom_args"]["karibu_ref"] for request in provider.taken() for person in request["personalizations"]
+    )
     outcome.sent = ledger.total()
     with database.read() as connection:
         rows = connection.execute(select(message)).all()

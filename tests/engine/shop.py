@@ -90,9 +90,11 @@ class Shop:
         *,
         publish: bool = True,
         words: Registry | None = None,
+        gate: str = "",
     ) -> Shop:
+        """`gate`: what project.yaml says of caps and quiet hours."""
         files = {
-            "workflows/project.yaml": PROJECT,
+            "workflows/project.yaml": PROJECT + gate,
             "templates/email/hello.mjml": MAIL,
             "templates/email/again.mjml": MAIL,
         }

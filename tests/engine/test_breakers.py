@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
+from engine.runtime.breakers import TRIPS
 from engine.runtime.ingest import Incoming
 from engine.store.database import Database
 from tests.engine.shop import Shop, Sink, person
@@ -51,7 +52,7 @@ def test_a_provider_that_answers_nothing_brings_few_messages_in_doubt(database: 
     shop = shop_with(down, tmp_path, database, 100)
     shop.settle()
     in_doubt = len(down.sent)
-    assert in_doubt == shop.runtime.post.threads
+    assert TRIPS <= in_doubt <= shop.runtime.post.threads
     shop.later(minutes=1)
     assert len(down.sent) == in_doubt + 1  # one message finds out
     down.answer = Accepted("at last")
@@ -74,7 +75,7 @@ def test_what_they_ask_us_to_wait_is_kept(database: Database, tmp_path: Path) ->
     shop = shop_with(slow_down, tmp_path, database, 50)
     shop.settle()
     tried = len(slow_down.sent)
-    assert tried == shop.runtime.post.threads
+    assert TRIPS <= tried <= shop.runtime.post.threads
     shop.later(minutes=119)
     assert len(slow_down.sent) == tried
     slow_down.answer = Accepted("thank you")

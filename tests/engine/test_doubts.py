@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from engine.channels.base import Accepted, InDoubt
+from engine.channels.base import Accepted, InDoubt, Outgoing, Result
 from engine.language.content import load
 from engine.runtime.doubts import Outcome, resolve
-from engine.runtime.feedback import Feedback, take
+from engine.runtime.feedback import Feedback, Taken, take
 from engine.runtime.outbox import doubtful, latest
 from engine.store.database import Database
-from tests.engine.shop import MAIL, Shop
+from engine.store.tables import message
+from tests.engine.shop import MAIL, Shop, Sink
 
 MARKETING = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/plain\n  - wait: 9d\n"}
 ADDRESS = "amina@shop.example"
@@ -83,6 +86,49 @@ def test_what_the_provider_says_of_a_message_ends_the_doubt(database: Database, 
     passes(shop, days=1)
     assert len(shop.sink.sent) == 1
     assert shop.rows("SELECT state, reason FROM message") == [("accepted", "the provider spoke of it")]
+
+
+def test_what_the_provider_says_before_it_is_known_that_there_is_a_doubt_ends_it(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = in_doubt(tmp_path, database, "transactional")
+    quick = QuickToTell(shop)
+    shop.runtime.post = replace(shop.runtime.post, channels={"email": quick})
+    shop.happens("baraka", "purchase")
+    shop.settle()
+    assert quick.told.recorded == 1
+    rows = shop.rows("SELECT m.state, m.reason, m.delivery FROM message m ORDER BY m.id DESC LIMIT 1")
+    assert rows == [("accepted", "the provider spoke of it", "delivered")]
+    assert shop.decisions("baraka")[-2] == "send_1 sent the provider spoke of it"
+    passes(shop, days=1)
+    assert len(quick.sent) == 1 + 1  # the second is amina's, whom it had told nothing
+
+
+def test_what_the_provider_says_before_its_message_is_found_abandoned_ends_the_doubt(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = in_doubt(tmp_path, database, "offers")
+    ref, now = shop.sink.sent[0].ref, shop.clock.now()
+    with database.write() as connection:  # as an engine leaves it that dies while it hands over
+        connection.execute(update(message).values(state="dispatching", lease_until=now, settled_at=None))
+        assert take(connection, [Feedback(ref, "delivered", now)], now).recorded == 1
+    assert shop.rows("SELECT state FROM message") == [("dispatching",)]
+    passes(shop, minutes=10)
+    assert shop.rows("SELECT state, delivery FROM message") == [("accepted", "delivered")]
+
+
+class QuickToTell(Sink):
+    """A provider whose webhook is here before it breaks the connection off."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self.shop, self.told = shop, Taken()
+
+    def send(self, message: Outgoing) -> Result:
+        super().send(message)
+        if message.to != ADDRESS:
+            self.told = self.shop.runtime.hear([Feedback(message.ref, "delivered", self.shop.clock.now())])
+        return InDoubt("reset")
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,13 @@ def waits_for_a_lock(database: Database) -> bool:
 
 
 @contextmanager
-def two_engines(postgres: Postgres, root: Path, journeys: dict[str, str]) -> Iterator[tuple[Shop, Shop]]:
+def two_engines(
+    postgres: Postgres, root: Path, journeys: dict[str, str], gate: str = ""
+) -> Iterator[tuple[Shop, Shop]]:
     url = postgres.create()
     databases = Database(url), Database(url)
     try:
-        shop = Shop.of(root, databases[0], journeys)
+        shop = Shop.of(root, databases[0], journeys, gate=gate)
         yield shop, shop.beside(databases[1])
     finally:
         for database in databases:

@@ -319,7 +319,8 @@ def _(t: tree.InJourney, w: World) -> Any:
 
 @evaluate.register
 def _(t: tree.Messaged, w: World) -> Any:
-    return (t.function, t.step) in w.person.messages
+    by_machines = t.machines and (f"machine_{t.function}", t.step) in w.person.messages
+    return (t.function, t.step) in w.person.messages or by_machines
 
 
 @evaluate.register

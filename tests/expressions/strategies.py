@@ -174,7 +174,9 @@ def people(draw: st.DrawFn, now: int) -> Person:
         tags=draw(st.sets(st.sampled_from(["a", "é"]))),
         segments=draw(st.sets(st.sampled_from(["lapsed", "vip"]))),
         journeys=draw(st.sets(st.just("welcome"))),
-        messages=draw(st.sets(st.tuples(st.sampled_from(["sent", "opened", "clicked"]), st.just("hello")))),
+        messages=draw(
+            st.sets(st.tuples(st.sampled_from(["sent", "opened", "machine_opened", "clicked"]), st.just("hello")))
+        ),
         results={"bought": draw(st.sampled_from([None, *purchases]))} if draw(st.booleans()) else {},
         entry=draw(st.sampled_from([None, *purchases])),
         judged=draw(st.sampled_from([None, *visits])),

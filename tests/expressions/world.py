@@ -146,4 +146,4 @@ def _enrolments(
             }
         )
         if what != "sent":
-            rows.setdefault(t.message_event, []).append({"message_id": message, "kind": what, "at": at})
+            rows.setdefault(t.message_event, []).append({"message_id": message, "kind": what, "key": "", "at": at})

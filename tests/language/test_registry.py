@@ -64,7 +64,7 @@ def test_two_classes_of_one_name_are_refused() -> None:
 
 
 def test_a_class_without_a_name_is_refused() -> None:
-    with pytest.raises(RegistryError, match=r"Undeclared has no @step, @trigger, @channel or @source"):
+    with pytest.raises(RegistryError, match=r"Undeclared has no @step, @trigger, @channel, @source or @returns"):
         Registry.of(Undeclared)
 
 

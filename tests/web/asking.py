@@ -26,7 +26,12 @@ class Answer:
 
 
 async def asked(
-    app: ASGIApp, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    app: ASGIApp,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    query: str = "",
 ) -> Answer:
     """The answer of the application, in this event loop."""
     said: list[Message] = []
@@ -49,7 +54,7 @@ async def asked(
         "path": path,
         "raw_path": path.encode(),
         "root_path": "",
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 8000),
@@ -61,9 +66,16 @@ async def asked(
     return Answer(start["status"], found, content, read)
 
 
-def ask(app: ASGIApp, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+def ask(
+    app: ASGIApp,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    query: str = "",
+) -> Answer:
     """The same from a test that has no event loop."""
-    return asyncio.run(asked(app, method, path, headers, body))
+    return asyncio.run(asked(app, method, path, headers, body, query))
 
 
 def basic(user: str, password: str = "") -> dict[str, str]:

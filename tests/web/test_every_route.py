@@ -49,6 +49,7 @@ TABLE = {
     **{("POST", f"/v1/{call}"): TRACK for call in (*CALLS, "batch", *SHORT)},
     ("POST", "/hooks/{name}"): OPEN,
     ("OPTIONS", "/hooks/{name}"): OPEN,
+    ("POST", "/hooks/{provider}/events"): OPEN,
     ("GET", "/v1/openapi.json"): OPEN,
     ("PUT", "/v1/customers/{name:anything}"): SECRET,
     ("GET", "/v1/customers/{name:anything}"): READ,

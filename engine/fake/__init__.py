@@ -1,0 +1,10 @@
+"""A provider that sends nothing: SendGrid and Twilio as they document themselves, in a process of its own.
+
+    mails.py      POST /v3/mail/send                      texts.py   POST /2010-04-01/Accounts/SID/Messages.json
+    behaviour.py  how it behaves, read at each request     ledger.py  what it took, append-only
+    people.py     what the recipients do                   hooks.py   the signed webhooks that tell of it
+    server.py     the process                              child.py   the process as another one's child
+
+Tests that send hold its ledger, not our database, against what was promised; `karibu up --provider fake` shows a
+newcomer what becomes of messages. It speaks with this machine only.
+"""

@@ -1,0 +1,39 @@
+"""What the fake provider took: a line of JSON a request, appended and synced before it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+FILE = "ledger.jsonl"
+
+
+class Ledger:
+    """Numbers go on where an earlier process ended."""
+
+    def __init__(self, directory: Path) -> None:
+        self._lock = threading.Lock()
+        directory.mkdir(parents=True, exist_ok=True)
+        self._file = (directory / FILE).open("a+b")
+        self._file.seek(0)
+        self._taken = sum(1 for _ in self._file)
+
+    def take(self, provider: str, body: Any) -> int:
+        """Keep what was taken; its number, from 1."""
+        with self._lock:
+            number = self._taken + 1
+            line = {"number": number, "provider": provider, "body": body}
+            self._file.write(json.dumps(line).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._taken = number
+        return number
+
+
+def taken(directory: Path, provider: str) -> list[Any]:
+    """The requests that were taken for a provider, in order."""
+    lines = (json.loads(line) for line in (directory / FILE).read_bytes().splitlines())
+    return [line["body"] for line in lines if line["provider"] == provider]

@@ -1,0 +1,173 @@
+"""What the gate asks of a claimed message last: caps, quiet hours, and whether it is one of several that were held.
+
+A message is held as a row of the queue that is due later; its customer stands at the step. When it is due it passes the
+whole gate again, so it may be held again. While it is held it has no slot: who goes first in the morning has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, literal, select, type_coerce, update
+
+from engine.cohort.caps import covering, give_back, reserve
+from engine.cohort.cohort import HELD_BACK
+from engine.cohort.gate import CAPPED, DUPLICATE, QUIET_HOURS, TEAM
+from engine.cohort.program import Program
+from engine.cohort.quiet import held_until
+from engine.language.vocabulary import TRANSACTIONAL
+from engine.runtime.letters import Letter
+from engine.store.scratch import insert_ignore
+from engine.store.tables import HELD, cap_slot, customer, decision, message
+from engine.store.types import Instant, micros, moment
+
+RENEWED = timedelta(minutes=10)
+"""A slot counts from when its message is sent: one that was taken longer ago than this is taken anew before that."""
+
+
+@dataclass
+class Asked:
+    """What became of messages: the reasons not to send some (by id), those of whom the journey ends (ids), and until
+    when others are held, and why."""
+
+    stopped: dict[int, str] = field(default_factory=dict)
+    leaves: set[int] = field(default_factory=set)
+    held: dict[int, tuple[datetime, str]] = field(default_factory=dict)
+
+    def may(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those that neither are stopped nor held."""
+        return [one for one in letters if one.message_id not in self.stopped and one.message_id not in self.held]
+
+
+def ask(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime) -> Asked:
+    """Ask of claimed messages that may go as far as the rest of the gate is concerned. Takes their slots."""
+    asked = Asked()
+    asked_of = _marketing(letters)
+    _quiet(connection, program, asked_of, now, asked)
+    _capped(connection, program, asked.may(asked_of), now, asked)
+    _collapse(connection, asked.may(asked_of), now, asked)
+    return asked
+
+
+def quiet(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime) -> Asked:
+    """Ask only whether it is quiet now: of messages that are about to leave."""
+    asked = Asked()
+    _quiet(connection, program, _marketing(letters), now, asked)
+    return asked
+
+
+def hold(
+    connection: Connection,
+    step_id: str,
+    letters: Sequence[Letter],
+    held: Mapping[int, tuple[datetime, str]],
+    now: datetime,
+) -> None:
+    """Back to the queue until then: these never left, which is no attempt. A decision says so, once a visit."""
+    mine = [(letter, *held[letter.message_id]) for letter in letters if letter.message_id in held]
+    if not mine:
+        return
+    back = (
+        update(message)
+        .where(
+            message.c.id == bindparam("of"),
+            message.c.fence == bindparam("under"),
+            message.c.state.in_(("claimed", "dispatching")),
+        )
+        .values(
+            state="queued",
+            due_at=bindparam("until"),
+            reason=bindparam("why"),
+            lease_until=None,
+            attempts=message.c.attempts - 1,
+        )
+    )
+    rows = [{"of": letter.message_id, "under": letter.fence, "until": until, "why": why} for letter, until, why in mine]
+    connection.execute(back, rows)
+    decided = [
+        {
+            "enrolment_id": letter.enrolment_id,
+            "visit": letter.visit,
+            "kind": "stays",
+            "step": step_id,
+            "outcome": HELD_BACK,
+            "reason": why,
+            "at": now,
+            "detail": {"until": micros(until)},
+        }
+        for letter, until, why in mine
+    ]
+    connection.execute(insert_ignore(connection, decision), decided)
+    ids = [letter.message_id for letter, _, _ in mine]
+    give_back(connection, _visits(ids))
+
+
+def _marketing(letters: Sequence[Letter]) -> list[Letter]:
+    return [letter for letter in letters if letter.route != TEAM and letter.topic != TRANSACTIONAL]
+
+
+def _quiet(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
+    hours = program.quiet_hours
+    if hours is None or not letters:
+        return
+    until = type_coerce(held_until(hours, now, program.project.brand.timezone), BigInteger).label("until")
+    rows = connection.execute(
+        select(message.c.id, until)
+        .select_from(message.join(customer, customer.c.id == message.c.customer_id))
+        .where(message.c.id.in_([letter.message_id for letter in letters]))
+    )
+    for message_id, then in rows:
+        if then is None:
+            continue
+        if hours.on_violation == "skip":
+            asked.stopped[message_id] = QUIET_HOURS
+        else:
+            asked.held[message_id] = (moment(then), QUIET_HOURS)
+
+
+def _capped(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
+    for channel in sorted({letter.channel for letter in letters}):
+        caps = covering(program, channel)
+        if not caps:
+            continue
+        mine = {letter.enrolment_id: letter.message_id for letter in letters if letter.channel == channel}
+        visits = _visits(mine.values())
+        old = and_(cap_slot.c.taken_at <= literal(now - RENEWED, Instant()), cap_slot.c.until > literal(now, Instant()))
+        named = visits.subquery("named").c
+        own = and_(
+            cap_slot.c.customer_id == named.customer_id,
+            cap_slot.c.enrolment_id == named.enrolment_id,
+            cap_slot.c.visit == named.visit,
+        )
+        stale = select(named.customer_id, named.enrolment_id, named.visit).where(own, old)
+        give_back(connection, stale)
+        takes = literal(1).label("takes")
+        told = reserve(connection, caps, visits.add_columns(takes), now, program.project.brand.timezone)
+        for enrolment_id, full in connection.execute(select(told).where(told.c.full.is_not(None))):
+            message_id, capped = mine[enrolment_id], caps[full].when_capped
+            if capped.length is not None:
+                asked.held[message_id] = (now + capped.length, CAPPED)
+                continue
+            asked.stopped[message_id] = CAPPED
+            if capped.what == "exit":
+                asked.leaves.add(message_id)
+
+
+def _collapse(connection: Connection, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
+    """Of the same message to the same customer, held more than once, the newest of those that come together goes, and
+    no other."""
+    newest = {(letter.customer_id, letter.template): letter.message_id for letter in letters if letter.was_held}
+    for letter in letters:
+        if letter.was_held and newest[letter.customer_id, letter.template] != letter.message_id:
+            asked.stopped[letter.message_id] = DUPLICATE
+    for template in sorted({template for _, template in newest}):
+        people = sorted(who for who, of in newest if of == template)
+        others = and_(HELD, message.c.customer_id.in_(people), message.c.template == template)
+        connection.execute(update(message).where(others).values(reason=DUPLICATE, due_at=now))
+
+
+def _visits(ids: Collection[int]) -> Select[Any]:
+    return select(message.c.enrolment_id, message.c.visit, message.c.customer_id).where(message.c.id.in_(list(ids)))

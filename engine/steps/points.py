@@ -1,0 +1,67 @@
+"""`points`: gives the customer points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+from sqlalchemy import Double, and_, case, literal, null, select
+
+from engine.cohort.cohort import Cohort, Judgement, moving
+from engine.cohort.points import GIVEN, MOST, NOTHING, assess, give
+from engine.cohort.scope import Scope
+from engine.cohort.step import Step
+from engine.language.fields import Amount, Model, Text
+from engine.language.graph import Node
+from engine.language.moments import Duration
+from engine.language.registry import step
+from engine.language.types import Kind
+from engine.segments.calendar import Floor
+from engine.segments.seen import json_object
+
+ALMOST = 1e-6
+"""0.29 times 100 is a hair less than 29 to a computer, and 29 points to everybody else."""
+
+
+def _or_amount(schema: dict[str, Any]) -> None:
+    """Points may be written as their number alone."""
+    whole = dict(schema)
+    schema.clear()
+    schema.update(anyOf=[{"type": ["integer", "string"]}, whole])
+
+
+class Gift(Model):
+    model_config = {"json_schema_extra": _or_amount}
+
+    give: Amount = Field(description="How many: a number, or an amount, whose whole units count. Rounded down.")
+    reason: Text | None = Field(None, description="What they are for, as the customer may read it.")
+    pending: Duration | None = Field(None, description="They can be spent only so much later: a return window.")
+    expires: Duration | None = Field(None, description="They can be spent for so long, once they can be.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"give": value} if isinstance(value, str) else value
+
+
+@step("points")
+class Points(Step):
+    """Gives the customer points, once each time they come here. None where the number is missing or below 1."""
+
+    points: Gift
+
+    def judge(self, node: Node, scope: Scope) -> Judgement:
+        text = self.points.give
+        money = scope.typed(text).type.kind is Kind.MONEY
+        unit = float(10**scope.program.vocabulary.digits) if money else 1.0
+        number = Floor(scope.number(text) / literal(unit, Double) + literal(ALMOST, Double))
+        some = and_(number >= 1, number <= MOST)
+        detail = case((some, json_object({"points": number})), else_=null())
+        return Judgement(case((some, GIVEN), else_=NOTHING), detail=detail)
+
+    def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
+        gift = self.points
+        give(cohort, GIVEN, gift.pending, gift.expires, gift.reason)
+        who = select(moving.c.customer_id).where(moving.c.verdict == GIVEN)
+        assess(cohort.connection, scope.program.project.tiers, who, cohort.now)
+        cohort.move({GIVEN: node.next, NOTHING: node.next})

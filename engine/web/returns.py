@@ -1,0 +1,85 @@
+"""`POST /hooks/PROVIDER/events`: what the providers of messages call back about.
+
+    200  durable: recorded, and journeys have heard of it (what was told before, or is about others, too)
+    400  genuine, and unreadable       401  not signed by the provider
+    404  there is no such provider     413  too large
+    503  nothing was taken; the provider tells it again
+
+The signature is looked at before anything else, on the body as it came.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from engine.app import App
+from engine.channels.returns import Called, Reply, Returned, Returns, Unreadable
+from engine.runtime.feedback import Feedback
+from engine.web import bodies
+from engine.web.answers import answer
+from engine.web.events import LARGEST_BODY
+from engine.web.site import Site
+
+log = logging.getLogger("karibu.web")
+
+
+def router(site: Site) -> APIRouter:
+    """The route of every provider."""
+    routes = APIRouter()
+
+    @routes.post("/hooks/{provider}/events")
+    async def hook(provider: str, request: Request) -> Response:
+        app = site.app()
+        kind = app.registry.returns.get(provider)
+        if kind is None:
+            return answer(404, {"error": "there is no such provider"})
+        theirs: Returns = kind()
+        secret = app.settings.secret_of(theirs.secret)
+        if secret is None:
+            variable = f"KARIBU_{theirs.secret.upper()}"
+            log.error("%s has called back, and nothing is set to verify it with: %s", provider, variable)
+            return answer(503, {"error": f"set {variable} first, and send it again"}, {"Retry-After": "60"})
+        body = await bodies.whole(request, LARGEST_BODY)
+        query = f"?{request.url.query}" if request.url.query else ""
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        called = Called(f"{app.settings.public_url}{request.url.path}{query}", headers, body)
+        return await run_in_threadpool(_taken, app, provider, theirs, secret, called)
+
+    return routes
+
+
+def _taken(app: App, provider: str, theirs: Returns, secret: str, called: Called) -> Response:
+    now = app.clock.now()
+    if not theirs.verify(secret, called, now):
+        return answer(401, {"error": f"this is not signed by {provider}"})
+    try:
+        told = theirs.read(called)
+    except Unreadable as error:
+        return answer(400, {"error": str(error)})
+    try:
+        record(app, told, now)
+    except Exception as error:  # its text may quote somebody
+        log.error("what %s called back about could not be recorded: %s", provider, type(error).__name__)
+        return answer(503, {"error": "this could not be recorded, send it again"}, {"Retry-After": "5"})
+    body, media_type = theirs.answer
+    return Response(body, 200, media_type=media_type)
+
+
+def record(app: App, told: Sequence[Returned | Reply], now: datetime) -> None:
+    """Write down what came back, in the words of the door."""
+    app.runtime.hear([_feedback(app, one, now) for one in told if isinstance(one, Returned)])
+    for one in told:
+        if isinstance(one, Reply) and (address_hash := app.door.hashed(one.channel, one.address)) is not None:
+            app.runtime.answered(one.channel, address_hash, one.text, one.key)
+
+
+def _feedback(app: App, one: Returned, now: datetime) -> Feedback:
+    hashed = None
+    if one.address:
+        hashed = app.door.hashed("email" if "@" in one.address else "sms", one.address)
+    return Feedback(one.ref, one.kind, one.at or now, one.detail, hashed, one.key)
