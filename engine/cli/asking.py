@@ -25,7 +25,7 @@ from engine.cli.shell import (
 
 if TYPE_CHECKING:
     from engine.language.content import Content
-    from engine.runtime.explain import Explained, Story
+    from engine.runtime.explain import Agreed, Explained, Story
     from engine.runtime.status import JourneyStatus
     from engine.runtime.words import Words
 
@@ -205,6 +205,15 @@ def _tell(found: Explained) -> None:
         say()
         for story in never:
             say(f"{story.journey}: {story.not_in}")
+    if found.agreed:
+        say("\nwhat they have said of messages", "bold")
+        say(columns([_agreed(one) for one in found.agreed], indent="  "))
+
+
+def _agreed(one: Agreed) -> tuple[str, ...]:
+    word = one.word
+    said = {"on": "yes", "off": "no", "pending": "yes, to be confirmed"}[word.state]
+    return one.local, f"{word.channel}/{word.topic}", said, word.source, f'"{word.proof}"' if word.proof else ""
 
 
 def _tell_story(story: Story) -> None:

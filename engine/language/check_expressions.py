@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from engine.language import tree
 from engine.language.content import SEGMENTS, Content, is_journey, journey_file, name_of
-from engine.language.errors import Path, Problem, Wrong, did_you_mean
+from engine.language.errors import Path, Problem, Wrong, did_you_mean, nearest
 from engine.language.expression import examine, parse
 from engine.language.fields import Expression, Literally, Marked, Refers, marked
 from engine.language.graph import Graph, Node
@@ -135,7 +135,9 @@ class _Reading:
         known = _known(self.content, kind)
         if known is not None and name not in known:
             label = "customer attribute" if kind == "attribute" else kind
-            hint = _nearest(kind, name, known) or (f"project.yaml names no {label} yet" if not known else None)
+            hint = _nearest(kind, name, known)
+            if not (self.content.project.events if kind == "event" else known) and nearest(name, known) is None:
+                hint = f"project.yaml names no {label} yet"  # Karibu's own events are hardly what was meant
             yield self.document.problem(path, f'unknown {label} "{name}"', hint, on_key=kind == "attribute")
         channel = name.partition("/")[0]
         if kind == "template" and channel not in self.content.project.channels:

@@ -65,6 +65,14 @@ class _Story:
         yield from self.values(person.profile, at)
         for n, consent in enumerate(person.consent):
             yield from self.consent(consent, (*at, "consent", n))
+        for n, consent in enumerate(person.pending):
+            here = (*at, "pending", n)
+            yield from self.consent(consent, here)
+            topic = self.content.project.topics.get(consent.partition("/")[2])
+            if topic is not None and not topic.double_opt_in:
+                yield self.document.problem(
+                    here, "a yes to this topic needs no confirmation", "write it under consent:"
+                )
 
     def consent(self, consent: str, at: Path) -> Iterator[Problem]:
         channel, _, topic = consent.partition("/")

@@ -142,6 +142,7 @@ class Topic(Model):
     """What customers consent to."""
 
     title: Text
+    titles: dict[LocaleName, Text] = Field(default_factory=dict, description="The title in other languages.")
     double_opt_in: YesNo = Field(
         False, description="A yes counts when it is confirmed: by the link of a message that confirms."
     )

@@ -100,12 +100,14 @@ Answers = Annotated[Any, PlainValidator(_answers), WithJsonSchema({"type": ["obj
 
 
 class Person(Model):
-    """The customer of a story: their id, consents and tags; every other key is one of their attributes."""
+    """The customer of a story: their id, consents (`pending`: a yes that nobody has confirmed) and tags; every other
+    key is one of their attributes."""
 
     model_config = {"extra": "allow"}
 
     id: Text
     consent: tuple[Consent, ...] = ()
+    pending: tuple[Consent, ...] = ()
     tags: tuple[Text, ...] = ()
 
     @property

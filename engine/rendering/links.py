@@ -87,10 +87,12 @@ class Subscriptions:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Whose preferences a link is for (external id), and the channel it came by: who opens it has that address."""
+    """Whose preferences a link is for (external id), and by which channel, to which address (its keyed hash) it went:
+    who opens it has that address."""
 
     customer: str
     channel: str
+    address_hash: str = ""
     locale: str = ""
 
 
@@ -127,7 +129,8 @@ class Pages:
         self._survey = Tokens(keys, "survey")
 
     def preferences(self, one: Preferences) -> str:
-        return f"{self._url}{PREFERENCES}{self._preferences.made([one.customer, one.channel, one.locale])}"
+        said = one.customer, one.channel, one.address_hash, one.locale
+        return f"{self._url}{PREFERENCES}{self._preferences.made(said)}"
 
     def confirm(self, one: Confirmation) -> str:
         asked = one.customer, one.channel, one.topic, one.address_hash, int(one.asked_at.timestamp())
@@ -139,8 +142,8 @@ class Pages:
 
     def read_preferences(self, token: str) -> Preferences | None:
         match self._preferences.read(token):
-            case [str(customer), str(channel), str(locale)]:
-                return Preferences(customer, channel, locale)
+            case [str(customer), str(channel), str(address_hash), str(locale)]:
+                return Preferences(customer, channel, address_hash, locale)
         return None
 
     def read_confirm(self, token: str) -> Confirmation | None:

@@ -22,6 +22,7 @@ from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
+from engine.runtime.agreed import Word, history
 from engine.runtime.decisions import Told, told
 from engine.runtime.identity import known
 from engine.runtime.whynot import never_entered, refused
@@ -89,13 +90,23 @@ class Story:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """A word of theirs about a topic on a channel; `local`: when, on their own clock."""
+
+    local: str
+    word: Word
+
+
+@dataclass(frozen=True)
 class Explained:
-    """A customer's stories, those of journeys they were in first. `zone` is the clock of every time in words."""
+    """A customer's stories, those of journeys they were in first. `zone` is the clock of every time in words;
+    `agreed`: what they have said of messages, where all journeys are told."""
 
     customer: str
     name: str
     zone: str
     stories: tuple[Story, ...]
+    agreed: tuple[Agreed, ...] = ()
 
 
 def explain(
@@ -118,7 +129,10 @@ def explain(
     )
     stories = [_story(connection, content, programs, row, name, words, now) for name in chosen]
     stories.sort(key=lambda story: not story.ways)
-    return Explained(row.external_id, " ".join(filter(None, (row.first_name, row.last_name))), own, tuple(stories))
+    said = history(connection, row.id) if journeys is None else {}
+    agreed = tuple(Agreed(words.time(word.at), word) for pair in sorted(said) for word in said[pair])
+    name = " ".join(filter(None, (row.first_name, row.last_name)))
+    return Explained(row.external_id, name, own, tuple(stories), agreed)
 
 
 def find(connection: Connection, who: str) -> Row[Any]:

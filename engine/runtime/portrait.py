@@ -16,6 +16,7 @@ from engine.language.content import Content
 from engine.language.registry import Registry
 from engine.language.types import Kind, Type
 from engine.language.vocabulary import Vocabulary
+from engine.runtime.agreed import Word, history
 from engine.runtime.explain import explain, find
 from engine.runtime.identity import DEVICE, ID
 from engine.runtime.words import utc
@@ -77,9 +78,17 @@ def _profile(row: Row[Any], vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _consents(connection: Connection, customer_id: int) -> list[dict[str, Any]]:
-    c = consent.c
-    rows = _of(consent, customer_id, c.channel, c.topic, c.state, c.at, c.source).order_by(c.channel, c.topic)
-    return [{**row._mapping, "at": utc(row.at)} for row in connection.execute(rows)]
+    c, words = consent.c, history(connection, customer_id)
+    rows = _of(consent, customer_id, c.channel, c.topic, c.state, c.at, c.source, c.proof).order_by(c.channel, c.topic)
+    return [
+        {**row._mapping, "at": utc(row.at), "said": [_word(one) for one in words.get((row.channel, row.topic), ())]}
+        for row in connection.execute(rows)
+    ]
+
+
+def _word(one: Word) -> dict[str, Any]:
+    said = {"state": one.state, "at": utc(one.at), "received": utc(one.heard_at)}
+    return {**said, "source": one.source, "proof": one.proof}
 
 
 def _hushed(connection: Connection, customer_id: int, now: datetime) -> dict[str, str]:

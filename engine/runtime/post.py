@@ -92,9 +92,8 @@ class Post:
             confirm = pages.confirm(Confirmation(*asked, now, locale))
         if letter.survey:
             survey = pages.survey(Question(letter.ref, letter.survey, now, locale))
-        return Links(
-            unsubscribe, pages.preferences(Preferences(letter.external_id, letter.channel, locale)), confirm, survey
-        )
+        whose = Preferences(letter.external_id, letter.channel, letter.address_hash or "", locale)
+        return Links(unsubscribe, pages.preferences(whose), confirm, survey)
 
     def _shares(self, channel: str) -> bool:
         """Whether this channel sends mails in one request that differ in values only."""

@@ -34,10 +34,10 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """A customer's page: the topics (title by name), the channels that reach them, and what they have said of each
+    """A customer's page: the topics, the channels that reach them, and what they have said of each
     pair: on, off or pending; nothing counts as off."""
 
-    topics: Mapping[str, str]
+    topics: tuple[str, ...]
     channels: tuple[str, ...]
     said: Mapping[Pair, str]
 
@@ -58,7 +58,7 @@ def choices(connection: Connection, project: Project, external_id: str) -> Choic
         for channel in project.channels
         if found._mapping[ADDRESS[channel][1].name] is not None or any(on == channel for on, _ in said)
     ]
-    return Choices({name: topic.title for name, topic in project.topics.items()}, tuple(reach), said)
+    return Choices(tuple(project.topics), tuple(reach), said)
 
 
 def choose(
@@ -72,19 +72,21 @@ def choose(
     """Write down what was chosen, in the caller's transaction; `words`: what stood beside each box. False when there is
     no such customer.
 
-    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it:
-    who opened it has that address."""
+    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it, if
+    the address is still that one: who opened it has it."""
     facts_stay(connection)
     found, shown = _who(connection, whose.customer), choices(connection, project, whose.customer)
     if found is None or shown is None:
         return False
+    theirs = whose.address_hash == found._mapping[ADDRESS[whose.channel][1].name]
     said = []
     for (channel, topic), yes in wanted.items():
         was = shown.said.get((channel, topic), "off")
-        if yes == (was == "on") or (yes and was == "pending" and channel != whose.channel):
-            continue
-        asks = topic in project.topics and project.topics[topic].double_opt_in and channel != whose.channel
+        asks = topic in project.topics and project.topics[topic].double_opt_in
+        asks = asks and not (theirs and channel == whose.channel)
         state = ("pending" if asks else "on") if yes else "off"
+        if state == was or (yes and was == "on"):
+            continue
         said.append(Consented(channel, topic, state, PAGE, words.get((channel, topic)), now))
     _write(connection, found.id, said, now)
     return True

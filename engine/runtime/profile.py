@@ -145,7 +145,7 @@ class Writer:
         for row_id, profile in profiles:
             for said in profile.consents:
                 key = (row_id, said.channel, said.topic)
-                at = said.at or profile.at or self.now
+                at = min(said.at or profile.at or self.now, self.now)  # else no later no would be newer
                 row = {
                     "customer_id": row_id,
                     "channel": said.channel,

@@ -320,7 +320,9 @@ class Stage:
 
     def _introduce(self) -> None:
         person = self.scenario.customer
-        given = {**person.profile, "consent": list(person.consent), "tags": list(person.tags)}
+        said = [(one, True) for one in person.consent] + [(one, False) for one in person.pending]
+        consents = {one: {"confirmed": confirmed} for one, confirmed in said}
+        given = {**person.profile, "consent": consents, "tags": list(person.tags)}
         given.pop("created", None)
         problems = Problems()
         profile = self.house.door.profile(given, problems)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 from sqlalchemy import Text as SqlText
-from sqlalchemy import literal, select
+from sqlalchemy import literal, or_, select
 
 from engine.cohort.cohort import Cohort, moving
 from engine.cohort.profile import touch
@@ -33,7 +33,8 @@ class Said(Model):
 
 @step("consent")
 class Consent(Step):
-    """Records consent to a topic on a channel, or its end. A yes needs a proof."""
+    """Records consent to a topic on a channel, or its end. A yes needs a proof, and waits to be confirmed if the topic
+    wants that."""
 
     consent: Said
 
@@ -50,12 +51,15 @@ class Consent(Step):
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         said = self.consent
+        # A journey can't say for a customer that they mean it: where that is wanted, it asks with `confirms: true`.
+        topic = scope.program.project.topics.get(said.topic)
+        asks = said.state == "on" and topic is not None and topic.double_opt_in
         rows = (
             select(
                 moving.c.customer_id,
                 literal(said.channel, SqlText).label("channel"),
                 literal(said.topic, SqlText).label("topic"),
-                literal(said.state, SqlText).label("state"),
+                literal("pending" if asks else said.state, SqlText).label("state"),
                 literal(cohort.now, Instant()).label("at"),
                 literal(f"journey:{scope.program.name}/{node.id}", SqlText).label("source"),
                 literal(said.proof, SqlText).label("proof"),
@@ -70,7 +74,11 @@ class Consent(Step):
         add = insert_into(cohort.connection, tables.consent).from_select(columns, rows)
         new = {name: add.excluded[name] for name in columns[3:]}
         cohort.connection.execute(
-            add.on_conflict_do_update(index_elements=["customer_id", "channel", "topic"], set_=new)
+            add.on_conflict_do_update(
+                index_elements=["customer_id", "channel", "topic"],
+                set_=new,
+                where=or_(tables.consent.c.state != "on", add.excluded.state != "pending"),
+            )
         )
         touch(cohort, DONE)
         cohort.move({DONE: node.next})

@@ -118,7 +118,7 @@ def _answered(app: App, asked: Confirmation, request: Request, *, says_yes: bool
     shop, now = Shop.of(app.content.project), app.clock.now()
     words, lang = picked(WORDS, asked.locale, shop.locale)
     by = choices.WORDS[lang].channels.get(asked.channel, asked.channel)
-    topic = shop.topics.get(asked.topic, asked.topic)
+    topic = shop.topic(asked.topic, asked.locale)
 
     def say(text: str) -> str:
         return text.format(brand=shop.name, topic=topic, by=by)
@@ -128,7 +128,7 @@ def _answered(app: App, asked: Confirmation, request: Request, *, says_yes: bool
     if stands == "nobody":
         return unsubscribe.forged(shop, request)
     if stands == "late":
-        url = app.pages.preferences(Preferences(asked.customer, asked.channel, asked.locale))
+        url = app.pages.preferences(Preferences(asked.customer, asked.channel, asked.address_hash, asked.locale))
         more = paper.body(words.late_more) + _CHOICES.format(url=url, text=words.choices)
         return paper.page(shop, lang, words.title, 410, words.late, more)
     if stands == "open":

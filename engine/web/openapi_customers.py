@@ -121,7 +121,11 @@ def schemas() -> dict[str, Any]:
                 # The service takes the address's own id here too; no schema can say so.
                 "id": {"type": "null", "description": "Better left out: the address says it."},
                 "anonymous_id": {"anyOf": [*ID["anyOf"], {"type": "null"}], "description": "Of their device."},
-                "consent": {"type": ["array", "object", "null"], "description": "Like email/offers."},
+                "consent": {
+                    "type": ["array", "object", "null"],
+                    "description": "Like email/offers. An object says of each yes or no: true, false, or an object "
+                    "with state (on, off), how, text (the words they agreed to), at, and confirmed.",
+                },
                 "tags": {
                     "type": ["array", "string", "null"],
                     "description": f"Those of 1 to {LONGEST_LABEL} characters are kept.",

@@ -22,7 +22,25 @@ EXAMPLE: dict[str, Any] = {
         "birthday": "03-08",
         "created": "2026-03-02T06:30:00Z",
     },
-    "consents": [{"channel": "email", "topic": "offers", "state": "on", "at": "2026-03-02T06:30:00Z", "source": "api"}],
+    "consents": [
+        {
+            "channel": "email",
+            "topic": "offers",
+            "state": "on",
+            "at": "2026-03-02T06:30:00Z",
+            "source": "api: checkout",
+            "proof": "Send me offers by e-mail.",
+            "said": [
+                {
+                    "state": "on",
+                    "at": "2026-03-02T06:30:00Z",
+                    "received": "2026-03-02T06:30:01Z",
+                    "source": "api: checkout",
+                    "proof": "Send me offers by e-mail.",
+                }
+            ],
+        }
+    ],
     "hushed": {"offers": "2026-04-01T00:00:00Z"},
     "tags": ["regular"],
     "segments": ["gold"],
@@ -89,7 +107,8 @@ def schema() -> dict[str, Any]:
     happened = {"event": text, "time": MOMENT, "received": MOMENT, "source": text, "key": text}
     message = {"journey": text, "step": text, "channel": text, "template": text, "topic": text, "state": text}
     tally = closed({"count": COUNT, "first": MOMENT, "last": MOMENT, "total": {"type": "number"}}, optional=["total"])
-    consent = {"channel": text, "topic": text, "state": {"enum": ["on", "off"]}, "at": MOMENT, "source": text}
+    word = {"state": {"enum": ["on", "off", "pending"]}, "at": MOMENT, "source": text, "proof": perhaps}
+    consent = {"channel": text, "topic": text, **word, "said": _list({**word, "received": MOMENT})}
     return closed(
         {
             "id": text,

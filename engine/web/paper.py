@@ -7,7 +7,7 @@ previews open every link.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -33,17 +33,25 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What pages tell of the shop: `topics` is topic → title."""
+    """What pages tell of the shop: `topics` is topic → title, `titles` topic → locale → title."""
 
     name: str
     address: str
     locale: str
     topics: Mapping[str, str]
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project) -> Shop:
         brand = project.brand
-        return cls(brand.name, brand.address, brand.locale, {name: one.title for name, one in project.topics.items()})
+        topics = {name: one.title for name, one in project.topics.items()}
+        titles = {name: one.titles for name, one in project.topics.items()}
+        return cls(brand.name, brand.address, brand.locale, topics, titles)
+
+    def topic(self, name: str, locale: str) -> str:
+        """What customers of a locale call a topic."""
+        titles = self.titles.get(name, {})
+        return next((titles[one] for one in chain(locale, self.locale) if one in titles), self.topics.get(name, name))
 
 
 _PAGE = Markup(
@@ -55,19 +63,21 @@ _PAGE = Markup(
 <title>{title} · {brand}</title>
 <style>
 :root {{ color-scheme: light dark; --ground: #f3ede4; --card: #fff; --ink: #2b2420; --quiet: #6b5f55; --green:
-#1f4d3f; --on: #fff9f0; }} @media (prefers-color-scheme: dark) {{
-  :root {{ --ground: #1d1a17; --card: #2a2521; --ink: #f3ede4; --quiet: #c0b5a8; --green: #e9a23b; --on: #231c17; }}
+#1f4d3f; --on: #fff9f0; --focus: #b4441f; }} @media (prefers-color-scheme: dark) {{
+  :root {{ --ground: #1d1a17; --card: #2a2521; --ink: #f3ede4; --quiet: #c0b5a8; --green: #e9a23b; --on: #231c17;
+    --focus: #f2c078; }}
 }}
 body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--ground); color: var(--ink);
   font: 18px/1.55 "Helvetica Neue", Helvetica, Arial, sans-serif; }}
 main {{ background: var(--card); max-width: 30rem; margin: 1.5rem; padding: 2.5rem; border-top: 8px solid #c4512d; }}
+@media (max-width: 30rem) {{ main {{ padding: 2rem 1.5rem; margin: 1rem; }} }}
 h1 {{ font: 1.75rem/1.25 Georgia, "Times New Roman", serif; margin: 0 0 1rem; }}
 p {{ color: var(--quiet); margin: 0 0 1.5rem; }}
 button {{ font: inherit; font-weight: bold; background: var(--green); color: var(--on); border: 0; border-radius: 999px;
   padding: .8rem 1.8rem; cursor: pointer; }}
-button:focus-visible {{ outline: 3px solid #e9a23b; outline-offset: 3px; }}
+button:focus-visible {{ outline: 3px solid var(--focus); outline-offset: 3px; }}
 button.plain {{ background: none; color: var(--ink); text-decoration: underline; padding: .8rem .4rem; }}
-a {{ color: inherit; }} a:focus-visible, input:focus-visible {{ outline: 3px solid #e9a23b; outline-offset: 3px; }}
+a {{ color: inherit; }} a:focus-visible, input:focus-visible {{ outline: 3px solid var(--focus); outline-offset: 3px; }}
 fieldset {{ border: 0; border-top: 1px solid var(--quiet); margin: 0 0 1.25rem; padding: 1rem 0 0; min-width: 0; }}
 legend {{ font-weight: bold; padding: 0 .75rem 0 0; }}
 .choice {{ display: flex; gap: .75rem; align-items: center; min-height: 44px; cursor: pointer; }}
@@ -82,12 +92,12 @@ legend {{ font-weight: bold; padding: 0 .75rem 0 0; }}
   border-radius: 8px; box-sizing: border-box; }}
 .score input:checked + span {{ background: var(--green); border-color: var(--green); color: var(--on);
   font-weight: bold; }}
-.score input:focus-visible + span {{ outline: 3px solid #e9a23b; outline-offset: 3px; }}
+.score input:focus-visible + span {{ outline: 3px solid var(--focus); outline-offset: 3px; }}
 .ends {{ display: flex; justify-content: space-between; gap: 1rem; color: var(--quiet); font-size: .85rem;
   margin-top: .5rem; }}
 textarea {{ font: inherit; width: 100%; box-sizing: border-box; margin: .4rem 0 1.25rem; padding: .6rem;
   color: inherit; background: transparent; border: 2px solid var(--quiet); border-radius: 8px; }}
-textarea:focus-visible {{ outline: 3px solid #e9a23b; outline-offset: 3px; }}
+textarea:focus-visible {{ outline: 3px solid var(--focus); outline-offset: 3px; }}
 small {{ display: block; color: var(--quiet); margin-top: 2rem; }}
 </style>
 </head>

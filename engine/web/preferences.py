@@ -138,7 +138,7 @@ def _shown(app: App, whose: Preferences, request: Request, status: str = "", cod
     words, lang = picked(WORDS, whose.locale, shop.locale)
     body = _FORM.format(
         status=_STATUS.format(status.format(brand=shop.name)) if status else "",
-        topics=Markup("").join(_topic(found, topic, words) for topic in found.topics),
+        topics=Markup("").join(_topic(found, topic, shop.topic(topic, whose.locale), words) for topic in found.topics),
         save=words.save,
         nothing=words.nothing,
         orders=words.orders,
@@ -146,7 +146,7 @@ def _shown(app: App, whose: Preferences, request: Request, status: str = "", cod
     return paper.page(shop, lang, words.title, code, words.ask.format(brand=shop.name), body, told=False)
 
 
-def _topic(found: Choices, topic: str, words: Words) -> Markup:
+def _topic(found: Choices, topic: str, title: str, words: Words) -> Markup:
     boxes = Markup("").join(
         _BOX.format(
             value=f"{channel}/{topic}",
@@ -156,11 +156,11 @@ def _topic(found: Choices, topic: str, words: Words) -> Markup:
         )
         for channel in found.channels
     )
-    return _TOPIC.format(title=found.topics[topic], boxes=boxes)
+    return _TOPIC.format(title=title, boxes=boxes)
 
 
 def _saved(app: App, whose: Preferences, fields: Mapping[str, list[str]], request: Request) -> Response:
-    now, project = app.clock.now(), app.content.project
+    now, project, shop = app.clock.now(), app.content.project, _shop(app)
     words, lang = picked(WORDS, whose.locale, project.brand.locale)
     if "nothing" in fields:
         proof = f"{words.nothing} ({lang})"
@@ -172,7 +172,7 @@ def _saved(app: App, whose: Preferences, fields: Mapping[str, list[str]], reques
     yes = set(fields.get("yes", ()))
     wanted = {(channel, topic): f"{channel}/{topic}" in yes for channel, topic in shown}
     read = {
-        pair: f"{project.topics[pair[1]].title}: {words.channels.get(pair[0], pair[0])}; {words.save} ({lang})"
+        pair: f"{shop.topic(pair[1], whose.locale)}: {words.channels.get(pair[0], pair[0])}; {words.save} ({lang})"
         for pair in shown
     }
     app.database.written(lambda connection: preferences.choose(connection, project, whose, wanted, read, now))

@@ -132,7 +132,7 @@ def _fields(value: Any, type_: Type, foreign: str | None) -> Any:
 
 def _agreed(profile: Profile, told: Told, source: str, topics: Sequence[str], door: Door, now: datetime) -> Profile:
     consents = door.agreed(
-        Consented(said.channel, topic, said.state, source, told.event, said.at and min(said.at, now))
+        Consented(said.channel, topic, said.state, source, told.event, said.at and min(said.at, now), said.confirmed)
         for said in told.agreed
         for topic in topics
     )

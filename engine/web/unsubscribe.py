@@ -126,7 +126,7 @@ async def _means_it(request: Request) -> bool:
 
 def _said(shop: Shop, subscription: Subscription) -> tuple[Words, str, Callable[[str], str]]:
     words, lang = picked(WORDS, subscription.locale, shop.locale)
-    topic = shop.topics.get(subscription.topic, subscription.topic)
+    topic = shop.topic(subscription.topic, subscription.locale)
     return words, lang, lambda text: text.format(brand=shop.name, topic=topic)
 
 

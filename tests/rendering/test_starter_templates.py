@@ -42,7 +42,8 @@ class Sent:
 
 
 def sent(ref: str, locale: str, values: dict[str, Any]) -> Sent:
-    out = Links(None if "/order-" in ref else "https://mail.duka.example/u/token")
+    pages = (f"https://mail.duka.example/{page}/token" for page in ("preferences", "confirm", "survey"))
+    out = Links(None if "/order-" in ref else "https://mail.duka.example/u/token", *pages)
     one = RENDERER.render(ref, locale or "en", values, out)
     return Sent("\n".join((one.subject, one.preheader, one.text, one.title, one.body, one.url)), one.html)
 

@@ -22,7 +22,7 @@ MORE = {
     "templates/email/nps.mjml": MAIL % ("One question", '<a href="{{ links.survey }}?score=9">9</a> '),
     "templates/sms/parcel.txt": "How was it? {{ links.survey }} {{ links.preferences }}\n",
 }
-NEWS = "{id: amina, email: amina@shop.example, phone: '+254712345678', consent: [email/news, sms/offers, email/offers]}"
+NEWS = "{id: amina, email: amina@shop.example, phone: '+254712345678', pending: [email/news], consent: [sms/offers, email/offers]}"
 
 CONFIRM = """
 topic: news
@@ -160,6 +160,26 @@ CASES = {
 def test_asking(name: str, tmp_path: Path, registry: Registry, database: Database) -> None:
     journey, story = CASES[name]
     passes(write(tmp_path, journey, told(story), MORE), registry, database)
+
+
+def test_a_customer_of_a_story_who_has_consented_has_confirmed_it(
+    tmp_path: Path, registry: Registry, database: Database
+) -> None:
+    story = told("- {event: signed_up}\n- {sends: email/a}\n- {ends: finished}")
+    confirmed = story.replace("pending: [email/news], consent: [", "consent: [email/news, ")
+    passes(
+        write(tmp_path, "topic: news\nenter: {event: signed_up}\nsteps: [{send: email/a}]", confirmed, MORE),
+        registry,
+        database,
+    )
+
+
+def test_a_pending_yes_to_a_topic_that_needs_none_is_told(tmp_path: Path, registry: Registry) -> None:
+    story = told("- {event: signed_up}").replace("pending: [email/news]", "pending: [email/offers, email/nes]")
+    root = write(tmp_path, "enter: {event: signed_up}\nsteps: [{send: email/a}]", story, MORE)
+    content = load(root, registry)
+    problems = [one.message for one in check(content, registry, Renderer(root, content.project))]
+    assert problems == ["a yes to this topic needs no confirmation", 'unknown topic "nes"']
 
 
 def test_an_answer_enters_another_journey(tmp_path: Path, registry: Registry, database: Database) -> None:

@@ -143,7 +143,7 @@ CASES: dict[str, tuple[str, str]] = {
             - {after: 10m, replies: "thanks, please don't stop"}
             - {after: 50m, sends: sms/a}
             - {after: 10m, replies: " Stop! "}
-            - {after: 50m, skips: sms/a, reason: suppressed}
+            - {after: 50m, skips: sms/a, reason: no_consent}
             - {ends: finished}
         """,
     ),

@@ -106,6 +106,19 @@ def test_a_yes_from_the_future_was_said_now(door: Door) -> None:
     assert (said.channel, said.topic, said.state, said.source, said.at) == ("email", "offers", "off", "s", NOW)
 
 
+def test_a_yes_to_what_wants_to_be_confirmed_is_pending_unless_the_shop_has_had_it_confirmed(door: Door) -> None:
+    topics = {name: topic.model_copy(update={"double_opt_in": True}) for name, topic in door.project.topics.items()}
+    strict = replace(door, project=door.project.model_copy(update={"topics": topics}))
+    for said, state in (
+        (Agreed("email", "on"), "pending"),
+        (Agreed("email", "on", None, True), "on"),
+        (Agreed("sms", "off"), "off"),
+    ):
+        told = Told(Who("a"), "ping", "k", NOW, agreed=(said,))
+        ((event, _),) = hear([told], "s", ("offers",), strict, NOW, resolve).events
+        assert event.profile is not None and [one.state for one in event.profile.consents] == [state]
+
+
 def test_a_key_of_any_length_names_one_event(door: Door) -> None:
     long = [Told(Who("a"), "ping", "k" * n, NOW) for n in (200, 201, 202, 201)]
     keys = [event.key for event, _ in hear(long, "s", (), door, NOW, resolve).events]

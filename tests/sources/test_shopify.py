@@ -212,9 +212,14 @@ def test_who_has_said_nothing_has_agreed_to_nothing() -> None:
     both = AMINA | {"email_marketing_consent": silent, "sms_marketing_consent": pending}
     assert told("customers/update", both).agreed == ()
     assert said("customers_marketing_consent/update", both) == []
-    yes = AMINA | {"sms_marketing_consent": {"state": "subscribed", "consent_updated_at": "2026-03-01T10:00:00Z"}}
+    said_yes = {"state": "subscribed", "consent_updated_at": "2026-03-01T10:00:00Z"}
+    yes = AMINA | {"sms_marketing_consent": said_yes}
     at = datetime(2026, 3, 1, 10, tzinfo=UTC)
     assert told("customers_marketing_consent/update", yes).agreed == (Agreed("sms", "on", at),)
+    twice = {**said_yes, "opt_in_level": "CONFIRMED_OPT_IN"}
+    assert told("customers_marketing_consent/update", yes | {"sms_marketing_consent": twice}).agreed == (
+        Agreed("sms", "on", at, confirmed=True),
+    )
 
 
 def test_an_amount_in_another_currency_is_not_taken_for_the_brands(shop: Open) -> None:

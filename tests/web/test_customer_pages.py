@@ -96,8 +96,8 @@ def of(link: str) -> str:
     return urlsplit(link).path
 
 
-def choices(app: App, locale: str = "", channel: str = "email") -> str:
-    return of(app.pages.preferences(Preferences("amina", channel, locale)))
+def choices(app: App, locale: str = "", channel: str = "email", address_hash: str = HASH) -> str:
+    return of(app.pages.preferences(Preferences("amina", channel, address_hash, locale)))
 
 
 def second_yes(app: App, locale: str = "", **other: Any) -> str:
@@ -262,6 +262,12 @@ def test_a_post_that_is_not_the_form_changes_nothing(body: bytes, app: App, clie
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post(choices(app), content=body, headers=kind).status_code == 400
     assert states(app) == before
+
+
+def test_a_link_that_went_to_another_address_confirms_nothing(app: App, client: TestClient) -> None:
+    form = {"shown": ["email/news", "sms/offers"], "yes": ["email/news", "sms/offers"]}
+    client.post(choices(app, address_hash="of an older address"), data=form)
+    assert states(app)["email/news"] == "pending" and states(app)["sms/offers"] == "on"
 
 
 # The second yes

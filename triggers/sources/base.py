@@ -76,11 +76,13 @@ class Who:
 
 @dataclass(frozen=True)
 class Agreed:
-    """A yes or no to marketing on a channel, and when it was said (None: when the event happened)."""
+    """A yes or no to marketing on a channel, and when it was said (None: when the event happened). `confirmed`: the
+    shop has had the yes confirmed (double opt-in)."""
 
     channel: Literal["email", "sms"]
     state: Literal["on", "off"]
     at: datetime | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True)

@@ -234,13 +234,16 @@ def _consent(name: str) -> Reader:
 
 
 def _agreed(customer: Mapping[str, Any]) -> tuple[Agreed, ...]:
-    """`not_subscribed` and `pending` are neither a yes nor a no."""
+    """`not_subscribed` and `pending` are neither a yes nor a no. How a yes was given:
+    https://shopify.dev/docs/api/admin-graphql/latest/enums/customermarketingoptinlevel."""
     found = []
     for channel, name in (("email", "email_marketing_consent"), ("sms", "sms_marketing_consent")):
         said = mapping(customer, name)
         state = _STATES.get(str(part(said, "state")).lower())
         if state is not None:
-            found.append(Agreed(channel, state, moment(said, "consent_updated_at")))  # type: ignore[arg-type]
+            confirmed = str(part(said, "opt_in_level")).lower() == "confirmed_opt_in"
+            at = moment(said, "consent_updated_at")
+            found.append(Agreed(channel, state, at, confirmed and state == "on"))  # type: ignore[arg-type]
     return tuple(found)
 
 
