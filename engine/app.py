@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from engine.builtins import registry
 from engine.channels.base import Channel, Sender, Surroundings
@@ -32,6 +35,9 @@ class Opened:
     named: tuple[str, ...]
     secrets: tuple[str, ...] = field(repr=False)
 
+
+FAKED = {"email": "sendgrid", "sms": "twilio", "whatsapp": "twilio"}
+"""Who carries a channel's messages to the fake provider."""
 
 KEPT = ("database", "runtime", "sightings")
 """The parts that outlive the project's files."""
@@ -86,8 +92,21 @@ class App:
         opened: dict[str, Channel] = {}
         for name, provider in self.content.project.channels.items():
             kind = self.registry.channels[provider.provider]
-            opened[name] = kind.open(kind.Options.model_validate(dict(provider.options)), surroundings)
+            options = kind.Options.model_validate(dict(provider.options))
+            if self.settings.provider == "fake" and (instead := self._faked(name)) is not None:
+                kind, options = instead
+            opened[name] = kind.open(options, surroundings)
         return opened
+
+    def _faked(self, name: str) -> tuple[Any, Any] | None:
+        """The channel, and its options, that speaks with the fake provider instead of the project's own."""
+        kind = self.registry.channels.get(FAKED.get(name, ""))
+        if kind is None or name not in kind.carries:
+            return None
+        try:
+            return kind, kind.Options()
+        except ValidationError:  # it needs to be told more than can be made up
+            return None
 
     @cached_property
     def sources(self) -> dict[str, Opened]:

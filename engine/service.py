@@ -91,13 +91,16 @@ def check_secrets(app: App) -> None:
         raise Refused(f"the source {name} has no secret", f"set {variables} to what the shop signs its webhooks with")
 
 
-def up(app: App, say: Say = print) -> None:
-    """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it.
+def up(app: App, say: Say = print, listening: Say | None = None) -> None:
+    """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it;
+    `listening` the address that this machine reaches it at, once nothing else can have it.
 
     Raises Refused, ContentError, DatabaseError."""
     check_bind(app)
     check_secrets(app)
     with _listening(app.settings.host, app.settings.port) as sock, _alone(app):
+        if listening is not None:
+            listening(f"http://127.0.0.1:{sock.getsockname()[1]}")
         Service(app, sock, say).run()
 
 
@@ -119,7 +122,7 @@ class Service:
     def run(self) -> None:
         """Start everything, serve, and stop everything in the opposite order."""
         quiet(os.environ)
-        since = self.runtime.awake(starting=True)
+        since = self.runtime.awake(starting=self.app.settings.provider != "fake")
         self.runtime.recover(alone=self._sole)
         with ExitStack() as stack:
             api_url = self._start_prefect(stack)

@@ -10,7 +10,7 @@ import os
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None,
         description="Signs links and keys the hashes of addresses. Default: made once, kept in home. Never change it.",
+    )
+    provider: Literal["fake"] | None = Field(
+        None, description="`fake`: messages go to the fake provider, as `karibu up --provider fake` has it."
     )
     sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
