@@ -14,9 +14,10 @@ from engine.channels.base import Channel, Sender, Surroundings
 from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
-from engine.language.registry import Registry
+from engine.language.registry import Registry, declared
 from engine.rendering.links import Subscriptions
 from engine.rendering.renderer import Renderer
+from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
 from engine.runtime.post import Post
@@ -127,7 +128,23 @@ class App:
     def post(self) -> Post:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        return Post(self.channels, self.renderer, sender, self.subscriptions.link, self.content.project.team)
+        track = self.tracking.tracked if self._tracks() else None
+        return Post(
+            self.channels, self.renderer, sender, self.subscriptions.link, self.content.project.team, track=track
+        )
+
+    def _tracks(self) -> bool:
+        """Whether mails carry a pixel and links of ours: where they are wanted, and the provider has none."""
+        wanted, mails = self.content.project.tracking, self.channels.get("email")
+        mark = None if mails is None else declared(type(mails))
+        theirs = self.registry.returns.get(mark.name) if mark is not None else None
+        return (wanted.opens or wanted.clicks) and not getattr(theirs, "opens", False)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """Makes and reads the links that tell of opens and clicks."""
+        wanted = self.content.project.tracking
+        return Tracking([self.settings.secret], self.settings.public_url, opens=wanted.opens, clicks=wanted.clicks)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

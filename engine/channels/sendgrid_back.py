@@ -69,6 +69,7 @@ class SendGridReturns:
     """The Event Webhook. Its verification key is the one that SendGrid's page shows under Signed Event Webhook."""
 
     secret: ClassVar[str] = "sendgrid_webhook_key"
+    opens: ClassVar[bool] = True
     answer: ClassVar[tuple[bytes, str]] = (b"{}", "application/json")
 
     def verify(self, secret: str, called: Called, now: datetime) -> bool:

@@ -28,6 +28,10 @@ def fault(mail: Any) -> str | None:
             return "personalizations.0.to"
         if any(not isinstance(value, str) for value in person.get("custom_args", {}).values()):
             return "personalizations.0.custom_args"
+        if sum(len(name) + len(value.encode()) for name, value in person.get("substitutions", {}).items()) > 10_000:
+            return "personalizations.0.substitutions"
+        if any(name.lower() in _RESERVED for name in person.get("headers", {})):
+            return "personalizations.0.headers"
     if "@" not in mail.get("from", {}).get("email", ""):
         return "from"
     if not mail.get("subject") and any(not person.get("subject") for person in personalizations):

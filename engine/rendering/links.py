@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
@@ -50,17 +51,22 @@ class Subscriptions:
 
     def read(self, token: str) -> Subscription | None:
         """What a token says; None for one that was not made here, or not exactly like this."""
-        if len(token) > _LONGEST or not token.isascii():
-            return None
-        signature = token.rpartition(".")[2]
-        try:
-            # The last character of base64 has spare bits: a token altered there would still verify.
-            if base64_encode(base64_decode(signature)).decode() != signature:
-                return None
-            said = self._signed.loads(token)
-        except BadData:
-            return None
-        match said:
+        match loaded(self._signed, token, _LONGEST):
             case [str(customer), str(channel), str(topic), str(locale)]:
                 return Subscription(customer, channel, topic, locale)
+        return None
+
+
+def loaded(signed: URLSafeSerializer, token: str, longest: int) -> Any:
+    """What a token of at most so many characters says; None for one that was not made with this, or not exactly like
+    this."""
+    if len(token) > longest or not token.isascii():
+        return None
+    signature = token.rpartition(".")[2]
+    try:
+        # The last character of base64 has spare bits: a token altered there would still verify.
+        if base64_encode(base64_decode(signature)).decode() != signature:
+            return None
+        return signed.loads(token)
+    except BadData:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,8 @@ log = logging.getLogger("karibu.delivery")
 
 @dataclass(frozen=True)
 class Post:
-    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `threads`: how many
+    """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription; `track` puts our
+    own pixel and click links into the HTML of mails, where somebody wants them; `threads`: how many
     messages are handed over at once."""
 
     channels: Mapping[str, Channel]
@@ -38,6 +39,7 @@ class Post:
     threads: int = 8
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
+    track: Callable[..., str] | None = None
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
@@ -53,6 +55,8 @@ class Post:
         else:
             content = self.renderer.render(letter.template, letter.locale, letter.values, Links(unsubscribe=url))
             to, channel = letter.address, letter.channel
+            if self.track is not None and channel == "email":
+                content = replace(content, html=self.track(content.html, letter.ref, url))
         return Outgoing(
             ref=letter.ref,
             channel=channel,
