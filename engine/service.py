@@ -34,7 +34,7 @@ from engine.runtime.sightings import EVERY
 from engine.store import published
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
-from engine.web import hooks
+from engine.web import hooks, returns
 from engine.web.api import build
 from engine.web.intake import Intake
 from engine.web.site import Site
@@ -233,6 +233,8 @@ class Service:
         self.say(f"Karibu listens on http://{f'[{host}]' if ':' in host else host}:{port}")
         where = "is the one you set" if settings.api_key is not None else f"lies in {settings.data / 'api-key'}"
         self.say(f"It takes events at POST /v1/events; the key {where}")
+        for name, variable in returns.deaf(self.app).items():
+            self.say(f"What {name} calls back about is not believed yet: set {variable} (docs/returns.md)")
         live = [program.name for program in self.runtime.programs().values() if program.takes_entries]
         told = ", ".join(live) if live else "nothing yet, so nobody is let in (karibu publish)"
         self.say(f"Published: {told}")

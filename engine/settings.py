@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         None, description="`fake`: messages go to the fake provider, as `karibu up --provider fake` has it."
     )
     sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
+    sendgrid_webhook_key: SecretStr | None = Field(
+        None, description="What SendGrid's events are verified with: the key of its page Signed Event Webhook."
+    )
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
 
     @classmethod

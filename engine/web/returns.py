@@ -54,6 +54,15 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
+def deaf(app: App) -> dict[str, str]:
+    """The providers of the project that call back and can't be believed yet, with the variables that are to be set."""
+    named = {provider.provider for provider in app.content.project.channels.values()}
+    found = {name: kind.secret for name, kind in app.registry.returns.items() if name in named}
+    return {
+        name: f"KARIBU_{secret.upper()}" for name, secret in found.items() if app.settings.secret_of(secret) is None
+    }
+
+
 def _taken(app: App, provider: str, theirs: Returns, secret: str, called: Called) -> Response:
     now = app.clock.now()
     if not theirs.verify(secret, called, now):
