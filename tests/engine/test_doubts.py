@@ -130,7 +130,7 @@ def test_what_the_provider_says_just_while_the_doubt_is_written_down_ends_it(
     def tell(ref: str) -> None:
         """Its hook has written what it tells, and commits when the doubt waits to be written."""
         with other.write() as connection:
-            assert take(connection, [Feedback(ref, "delivered", shop.clock.now())], shop.clock.now()).recorded == 1
+            assert take(connection, [Feedback(ref, "processed", shop.clock.now())], shop.clock.now()).recorded == 1
             told.set()
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             eventually(lambda: over.is_set() or connection.scalar(waiting))
@@ -149,8 +149,8 @@ def test_what_the_provider_says_just_while_the_doubt_is_written_down_ends_it(
     over.set()
     thread[0].join(PATIENCE)
     other.dispose()
-    newest = "SELECT state, reason, delivery FROM message ORDER BY id DESC LIMIT 1"
-    assert shop.rows(newest) == [("accepted", "the provider spoke of it", "delivered")]
+    newest = "SELECT state, reason FROM message ORDER BY id DESC LIMIT 1"
+    assert shop.rows(newest) == [("accepted", "the provider spoke of it")]
 
 
 class QuickToTell(Sink):
