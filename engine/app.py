@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from engine.builtins import registry
 from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings
@@ -13,9 +16,10 @@ from engine.guarded.client import Guarded, origins
 from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
-from engine.language.registry import Registry
+from engine.language.registry import Registry, declared
 from engine.rendering.links import Pages, Subscriptions
 from engine.rendering.renderer import Renderer
+from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
 from engine.runtime.post import Post
@@ -34,6 +38,9 @@ class Opened:
     named: tuple[str, ...]
     secrets: tuple[str, ...] = field(repr=False)
 
+
+FAKED = {"email": "sendgrid", "sms": "twilio", "whatsapp": "twilio"}
+"""Who carries a channel's messages to the fake provider."""
 
 KEPT = ("database", "runtime", "sightings")
 """The parts that outlive the project's files."""
@@ -88,8 +95,21 @@ class App:
         opened: dict[str, Channel] = {}
         for name, provider in self.content.project.channels.items():
             kind = self.registry.channels[provider.provider]
-            opened[name] = kind.open(kind.Options.model_validate(dict(provider.options)), surroundings)
+            options = kind.Options.model_validate(dict(provider.options))
+            if self.settings.provider == "fake" and (instead := self._faked(name)) is not None:
+                kind, options = instead
+            opened[name] = kind.open(options, surroundings)
         return opened
+
+    def _faked(self, name: str) -> tuple[Any, Any] | None:
+        """The channel, and its options, that speaks with the fake provider instead of the project's own."""
+        kind = self.registry.channels.get(FAKED.get(name, ""))
+        if kind is None or name not in kind.carries:
+            return None
+        try:
+            return kind, kind.Options()
+        except ValidationError:  # it needs to be told more than can be made up
+            return None
 
     @cached_property
     def sources(self) -> dict[str, Opened]:
@@ -113,7 +133,10 @@ class App:
         project, team = self.content.project, self.content.project.team
         rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
         link, caller = self.subscriptions.link, self.caller
-        return Post(self.channels, self.renderer, sender, link, team, caller, rates=rates, pages=self.pages)
+        track = self.tracking.tracked if self._tracks() else None
+        return Post(
+            self.channels, self.renderer, sender, link, team, caller, rates=rates, pages=self.pages, track=track
+        )
 
     @cached_property
     def caller(self) -> HttpCaller:
@@ -124,6 +147,19 @@ class App:
             raise ConfigurationError(f"KARIBU_INSIDE_ORIGINS: {error}") from None
         signing = self.settings.value_of("outgoing_secret")
         return HttpCaller(guard, lambda name: self.settings.secret_of(f"call_{name}"), signing)
+
+    def _tracks(self) -> bool:
+        """Whether mails carry a pixel and links of ours: where they are wanted, and the provider has none."""
+        wanted, mails = self.content.project.tracking, self.channels.get("email")
+        mark = None if mails is None else declared(type(mails))
+        theirs = self.registry.returns.get(mark.name) if mark is not None else None
+        return (wanted.opens or wanted.clicks) and not getattr(theirs, "opens", False)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """Makes and reads the links that tell of opens and clicks."""
+        wanted = self.content.project.tracking
+        return Tracking([self.settings.secret], self.settings.public_url, opens=wanted.opens, clicks=wanted.clicks)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -34,7 +34,7 @@ from engine.runtime.sightings import EVERY
 from engine.store import published
 from engine.store.database import DatabaseError
 from engine.store.tables import IN_JOURNEY, UNSETTLED, enrolment, journey_version, message
-from engine.web import hooks
+from engine.web import hooks, returns
 from engine.web.api import build
 from engine.web.intake import Intake
 from engine.web.site import Site
@@ -91,13 +91,16 @@ def check_secrets(app: App) -> None:
         raise Refused(f"the source {name} has no secret", f"set {variables} to what the shop signs its webhooks with")
 
 
-def up(app: App, say: Say = print) -> None:
-    """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it.
+def up(app: App, say: Say = print, listening: Say | None = None) -> None:
+    """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it;
+    `listening` the address that this machine reaches it at, once nothing else can have it.
 
     Raises Refused, ContentError, DatabaseError."""
     check_bind(app)
     check_secrets(app)
     with _listening(app.settings.host, app.settings.port) as sock, _alone(app):
+        if listening is not None:
+            listening(f"http://127.0.0.1:{sock.getsockname()[1]}")
         Service(app, sock, say).run()
 
 
@@ -119,7 +122,7 @@ class Service:
     def run(self) -> None:
         """Start everything, serve, and stop everything in the opposite order."""
         quiet(os.environ)
-        since = self.runtime.awake(starting=True)
+        since = self.runtime.awake(starting=self.app.settings.provider != "fake")
         self.runtime.recover(alone=self._sole)
         with ExitStack() as stack:
             api_url = self._start_prefect(stack)
@@ -230,6 +233,8 @@ class Service:
         self.say(f"Karibu listens on http://{f'[{host}]' if ':' in host else host}:{port}")
         where = "is the one you set" if settings.api_key is not None else f"lies in {settings.data / 'api-key'}"
         self.say(f"It takes events at POST /v1/events; the key {where}")
+        for name, variable in returns.deaf(self.app).items():
+            self.say(f"What {name} calls back about is not believed yet: set {variable} (docs/returns.md)")
         live = [program.name for program in self.runtime.programs().values() if program.takes_entries]
         told = ", ".join(live) if live else "nothing yet, so nobody is let in (karibu publish)"
         self.say(f"Published: {told}")

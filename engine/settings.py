@@ -10,7 +10,7 @@ import os
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
@@ -45,7 +45,13 @@ class Settings(BaseSettings):
         None,
         description="Signs links and keys the hashes of addresses. Default: made once, kept in home. Never change it.",
     )
+    provider: Literal["fake"] | None = Field(
+        None, description="`fake`: messages go to the fake provider, as `karibu up --provider fake` has it."
+    )
     sendgrid_api_key: SecretStr | None = Field(None, description="The key of the sendgrid channel.")
+    sendgrid_webhook_key: SecretStr | None = Field(
+        None, description="What SendGrid's events are verified with: the key of its page Signed Event Webhook."
+    )
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
     smtp_host: str | None = Field(None, description="The relay of the smtp channel.")
     smtp_port: int | None = Field(None, description="Its port. Default: 587, with tls 465.")

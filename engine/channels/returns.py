@@ -69,10 +69,12 @@ class Unreadable(ValueError):
 
 
 class Returns(Protocol):
-    """The hook of one provider. `secret` is the setting it is verified with; `answer`: what is answered when all was
-    taken, body and content type."""
+    """The hook of one provider. `secret` is the setting it is verified with; `opens`: it tells opens and clicks of
+    mails, so that they need none of our own links; `answer`: what is answered when all was taken, body and content
+    type."""
 
     secret: ClassVar[str]
+    opens: ClassVar[bool]
     answer: ClassVar[tuple[bytes, str]]
 
     def verify(self, secret: str, called: Called, now: datetime) -> bool:

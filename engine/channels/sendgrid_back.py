@@ -37,6 +37,10 @@ OLDEST = timedelta(hours=26)
 AHEAD = timedelta(minutes=10)
 """Their clock and ours may differ by so much."""
 
+SECOND = timedelta(microseconds=999_999)
+"""They tell whole seconds. At the end of its second nothing comes before what it follows: a mail is opened after it was
+sent, and after its reader began to be waited for. (What would be in the future is now.)"""
+
 KINDS: Mapping[str, Kind] = {
     "processed": "processed",
     "deferred": "deferred",
@@ -65,6 +69,7 @@ class SendGridReturns:
     """The Event Webhook. Its verification key is the one that SendGrid's page shows under Signed Event Webhook."""
 
     secret: ClassVar[str] = "sendgrid_webhook_key"
+    opens: ClassVar[bool] = True
     answer: ClassVar[tuple[bytes, str]] = (b"{}", "application/json")
 
     def verify(self, secret: str, called: Called, now: datetime) -> bool:
@@ -113,7 +118,7 @@ def _read(said: Mapping[str, Any]) -> Returned | None:
     key, detail = str(at), _detail(name, said)
     if "url" in detail:
         key += ":" + sha256(str(said["url"]).encode(errors="replace")).hexdigest()[:16]
-    moment = datetime.fromtimestamp(at, UTC)
+    moment = datetime.fromtimestamp(at, UTC) + SECOND
     return Returned(ref, kind, moment, key, address if isinstance(address, str) else None, detail)
 
 

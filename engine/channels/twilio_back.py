@@ -52,6 +52,7 @@ class TwilioReturns:
     """Status callbacks and incoming messages, both at one address. Verified with the account's auth token."""
 
     secret: ClassVar[str] = "twilio_auth_token"
+    opens: ClassVar[bool] = False
     answer: ClassVar[tuple[bytes, str]] = (b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>', "text/xml")
 
     def verify(self, secret: str, called: Called, now: datetime) -> bool:

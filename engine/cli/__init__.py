@@ -17,6 +17,7 @@ from engine.cli import (  # noqa: F401  each adds its commands
     journeys,
     keys,
     previewing,
+    returning,
     running,
     sending,
     suppressions,

@@ -105,6 +105,8 @@ def _notes(one: JourneyStatus, words: Words) -> list[str]:
         said.append("not let in: " + ", ".join(f"{n:,} {_plain(reason)}" for reason, n in one.refused.items()))
     if one.at_the_door:
         said.append(f"{one.at_the_door:,} at the door")
+    if one.came_back:
+        said.append("came back: " + ", ".join(f"{n:,} {_plain(kind)}" for kind, n in one.came_back.items()))
     if one.queued:
         said.append(f"{counted(one.queued, 'message')} on the way")
     if one.in_doubt:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
 from urllib.request import urlopen
 
 import typer
 
 from engine.cli.journeys import engine_of
-from engine.cli.shell import RUN, Json, Root, Told, columns, command, opened, say, say_json, warn
+from engine.cli.shell import RUN, Json, Root, Told, columns, command, opened, project_root, say, say_json, warn
 
 
-@command(RUN, "karibu up", "KARIBU_PORT=8080 karibu up")
-def up(ctx: typer.Context, root: Root = None) -> None:
+@command(RUN, "karibu up", "KARIBU_PORT=8080 karibu up", "karibu up --provider fake")
+def up(
+    ctx: typer.Context,
+    provider: Annotated[
+        Literal["fake"] | None, typer.Option("--provider", help="fake: one that sends nothing, and tells opens.")
+    ] = None,
+    root: Root = None,
+) -> None:
     """Start the service, which stays up.
 
     It takes events at POST /v1/events, looks at the clock, moves customers and sends, and starts a Prefect server whose
-    page shows the runs. Ctrl-C ends it, once what has begun is finished. Killed, it loses nothing that was answered."""
+    page shows the runs. Ctrl-C ends it, once what has begun is finished. Killed, it loses nothing that was answered.
+
+    With --provider fake, messages go to a provider of this machine that sends nothing (see karibu fake-provider);
+    people who aren't there get, open and click them: karibu status and karibu explain show what became of them."""
     import logging
 
-    with opened(ctx, root) as app:
+    with _provider(provider, root) as listening, opened(ctx, root) as app:
         _ = app.content  # what is wrong with it is told before anything starts
         from engine.service import Refused
         from engine.service import up as serve
@@ -27,9 +40,31 @@ def up(ctx: typer.Context, root: Root = None) -> None:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("karibu").setLevel(logging.INFO)
         try:
-            serve(app, say)
+            serve(app, say, listening)
         except Refused as refused:
             raise Told(str(refused), refused.hint) from None
+
+
+@contextmanager
+def _provider(provider: str | None, root: Path | None) -> Iterator[Callable[[str], None] | None]:
+    """The fake provider, if it is wanted, as the engine's own; it gets to know where the engine listens."""
+    if provider is None:
+        yield None
+        return
+    from engine.fake.behaviour import change
+    from engine.fake.child import running
+    from engine.settings import Settings
+
+    directory = Settings.of(project_root(root)).data / "fake-provider"
+    with running(directory) as fake:
+        fake.settings(os.environ)
+        os.environ["KARIBU_PROVIDER"] = "fake"
+        say(f"Messages go to the fake provider, which sends nothing: {directory / 'ledger.jsonl'}")
+
+        def listening(url: str) -> None:
+            change(directory, hook=f"{url}/hooks/sendgrid/events")
+
+        yield listening
 
 
 @command(RUN, "karibu demo", "karibu demo --serve")

@@ -126,7 +126,7 @@ def messages(
             one.step,
             one.customer,
             one.channel,
-            one.state.replace("_", " "),
+            (one.delivery or one.state).replace("_", " "),
             words.time(one.at),
             one.reason or "",
         )

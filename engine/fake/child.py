@@ -30,6 +30,7 @@ class Running:
             "KARIBU_TWILIO_BASE_URL": self.url,
             "KARIBU_TWILIO_ACCOUNT_SID": how.twilio_sid,
             "KARIBU_TWILIO_AUTH_TOKEN": how.twilio_token,
+            "KARIBU_TWILIO_FROM": environment.get("KARIBU_TWILIO_FROM", "+15550001111"),
         }
         environment.update(given)
 

@@ -32,6 +32,9 @@ class Ledger:
             self._taken = number
         return number
 
+    def close(self) -> None:
+        self._file.close()
+
 
 def taken(directory: Path, provider: str) -> list[Any]:
     """The requests that were taken for a provider, in order."""

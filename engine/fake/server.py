@@ -41,6 +41,10 @@ class Provider(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def server_close(self) -> None:
+        super().server_close()
+        self.ledger.close()
+
     def behaviour(self) -> Behaviour:
         return Behaviour.read(self.directory)
 

@@ -173,6 +173,13 @@ class Connected(Model):
         return self.model_extra or {}
 
 
+class Tracking(Model):
+    """Our own open pixel and click links in mails, where the provider tells neither opens nor clicks by itself."""
+
+    opens: YesNo = Field(False, description="Put a pixel into each mail, so that opened() can be true.")
+    clicks: YesNo = Field(False, description="Lead the links of mails through the engine, so that clicked() can be.")
+
+
 SOURCE_NAME = "[a-z][a-z0-9-]{0,62}"
 TAKEN_NAMES = ("api", "import", "demo")
 """Whose keys are others': an event is named for ever by its source and its key."""
@@ -195,6 +202,7 @@ class Project(Model):
         Connected,
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
     surveys: dict[NewSurveyName, Survey] = Field(default_factory=dict, description="What `ask` asks, by name.")
+    tracking: Tracking = Field(default_factory=Tracking)
     team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
     coupons: dict[NewPoolName, Pool] = Field(default_factory=dict, description="Pools of coupon codes, by name.")
     points: Points = Field(default_factory=Points, description="What spends points, and what takes them back.")

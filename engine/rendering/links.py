@@ -42,16 +42,7 @@ class Tokens:
 
     def read(self, token: str) -> Any:
         """What was signed; None for a token that was not made here, or not exactly like this."""
-        if len(token) > _LONGEST or not token.isascii():
-            return None
-        signature = token.rpartition(".")[2]
-        try:
-            # The last character of base64 has spare bits: a token altered there would still verify.
-            if base64_encode(base64_decode(signature)).decode() != signature:
-                return None
-            return self._signed.loads(token)
-        except BadData:
-            return None
+        return loaded(self._signed, token, _LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +147,19 @@ class Pages:
         match self._survey.read(token):
             case [str(ref), str(survey), int(asked), str(locale)]:
                 return Question(ref, survey, datetime.fromtimestamp(asked, UTC), locale)
+        return None
+
+
+def loaded(signed: URLSafeSerializer, token: str, longest: int) -> Any:
+    """What a token of at most so many characters says; None for one that was not made with this, or not exactly like
+    this."""
+    if len(token) > longest or not token.isascii():
+        return None
+    signature = token.rpartition(".")[2]
+    try:
+        # The last character of base64 has spare bits: a token altered there would still verify.
+        if base64_encode(base64_decode(signature)).decode() != signature:
+            return None
+        return signed.loads(token)
+    except BadData:
         return None

@@ -42,6 +42,8 @@ from engine.store.tables import (
 from engine.store.types import moment
 from engine.store.zones import names as zone_names
 
+BY_MACHINES = {"machine_opened": "a machine opened", "machine_clicked": "a machine clicked in"}
+
 
 class UnknownCustomer(Exception):
     """Nobody has this id or e-mail address."""
@@ -251,7 +253,7 @@ def _way(connection: Connection, program: Program | None, row: Row[Any], words: 
             )
         )
     for back in _back(connection, row.id):
-        said_back = f"{back.kind} {back.template}"
+        said_back = f"{BY_MACHINES.get(back.kind, back.kind)} {back.template}"
         lines.append(Line(back.at, words.time(back.at), said_back, back.step, "message", back.kind, None))
     if goal is not None:
         worth = _worth(program, goal.value, words)

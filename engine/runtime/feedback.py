@@ -185,6 +185,21 @@ def opt_out(connection: Connection, external_id: str, channel: str, topic: str, 
     return True
 
 
+def addressed(connection: Connection, pairs: Sequence[tuple[str, str | None]]) -> set[tuple[str, str | None]]:
+    """Those of these references and hashes of addresses that belong together: the message went there."""
+    wanted = {name: pair for pair in pairs if pair[1] is not None and (name := parsed(pair[0])) is not None}
+    if not wanted:
+        return set()
+    names = (message.c.enrolment_id, message.c.visit, message.c.route)
+    rows = (
+        select(*names, _address_hash().label("hash"))
+        .join(customer, customer.c.id == message.c.customer_id)
+        .where(names[0].in_(sorted({one for one, _, _ in wanted})), tuple_(*names).in_(sorted(wanted)))
+    )
+    found = {(row.enrolment_id, row.visit, row.route): row.hash for row in connection.execute(rows)}
+    return {pair for name, pair in wanted.items() if found.get(name) == pair[1]}
+
+
 def key_of(one: Feedback) -> str:
     """What tells this from others of its kind about the same message."""
     return (str(micros(one.at)) if one.key is None else one.key)[:LONGEST_KEY]

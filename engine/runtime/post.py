@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -34,8 +34,9 @@ log = logging.getLogger("karibu.delivery")
 @dataclass(frozen=True)
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
-    customers' other pages; `caller`: who asks other systems; `threads`: how many messages are handed over at once to a
-    channel that takes them one by one; `rates`: of the channels that have one."""
+    customers' other pages; `track` puts our own pixel and click links into the HTML of mails, where somebody wants
+    them; `caller`: who asks other systems; `threads`: how many messages are handed over at once to a channel that takes
+    them one by one; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -48,6 +49,7 @@ class Post:
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
     pages: Pages | None = None
+    track: Callable[..., str] | None = None
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
@@ -66,6 +68,8 @@ class Post:
             links = self._links(letter, url, now)
             content = self.renderer.render(letter.template, letter.locale, letter.values, links)
             to, channel = letter.address, letter.channel
+            if self.track is not None and channel == "email":
+                content = replace(content, html=self.track(content.html, letter.ref, url))
         return Outgoing(
             ref=letter.ref,
             channel=channel,

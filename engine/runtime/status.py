@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, not_, select
 
 from engine.cohort.fires import Timed
 from engine.cohort.program import Program
@@ -34,6 +34,7 @@ from engine.store.tables import (
     goal_reached,
     journey_version,
     message,
+    message_event,
     parked,
     refusal,
     segment_member,
@@ -49,7 +50,8 @@ class JourneyStatus:
 
     `state`: live, stopped, unpublished (only a file), gone (only in the database). `changed`: the file says something
     else than the newest version. `stopped`: messages not sent, by reason; `refused`: not let in, by reason. `value` is
-    minor units where `money`. `next_fire`: when a date or schedule goes off; `next_due`: when the first wait ends.
+    minor units where `money`. `came_back`: how many messages were delivered, opened, … by what was told of them.
+    `next_fire`: when a date or schedule goes off; `next_due`: when the first wait ends.
     `parked`: events that could not be matched with it and are tried again; `given_up`: those that no longer are.
     `stuck`: the first word that the files no longer know, by version.
     """
@@ -69,6 +71,7 @@ class JourneyStatus:
     queued: int = 0
     stopped: Mapping[str, int] = field(default_factory=dict)
     in_doubt: int = 0
+    came_back: Mapping[str, int] = field(default_factory=dict)
     goals: int = 0
     value: float | None = None
     money: bool = False
@@ -153,6 +156,10 @@ def status(
         if name in stopped:
             stopped[name][reason] += n
 
+    back: dict[str, dict[str, int]] = {}
+    for version_id, kind, n in connection.execute(_came_back()):
+        of = back.setdefault(journey_of[version_id], {})
+        of[kind] = of.get(kind, 0) + n
     doors = _count(connection, candidate.c.journey)
     parks = _count(connection, parked.c.journey, not_(GIVEN_UP))
     lost = _count(connection, parked.c.journey, GIVEN_UP)
@@ -195,6 +202,7 @@ def status(
                 queued=sum(sent[name][state] for state in ("queued", "claimed", "dispatching")),
                 stopped=dict(sorted(stopped[name].items())),
                 in_doubt=sent[name]["in_doubt"],
+                came_back=dict(sorted(back.get(name, {}).items())),
                 goals=reached,
                 value=value,
                 money=_in_money(program),
@@ -211,6 +219,15 @@ def status(
         tuple(found),
         kept.counts(connection),
         pauses(connection),
+    )
+
+
+def _came_back() -> Select[int, str, int]:
+    """(version, kind, how many messages) of what came back."""
+    return (
+        select(message.c.version_id, message_event.c.kind, func.count(message_event.c.message_id.distinct()))
+        .join(message, message.c.id == message_event.c.message_id)
+        .group_by(message.c.version_id, message_event.c.kind)
     )
 
 

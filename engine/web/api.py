@@ -8,6 +8,7 @@
     GET  /v1/status   journeys and what waits; scope read
     GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
+    /o/…, /c/…        our own open pixel and click links (engine/web/seen.py); signed
     /u/…              the unsubscribe page and its one click
     /preferences/…    what a customer chooses to get         /confirm/…   the second yes of a double opt-in
     /survey/…         the page of a survey
@@ -26,7 +27,7 @@ from starlette.routing import Route
 
 from engine.app import App
 from engine.runtime import feedback
-from engine.web import confirm, customers, hooks, openapi, preferences, returns, survey, tracking, unsubscribe
+from engine.web import confirm, customers, hooks, openapi, preferences, returns, seen, survey, tracking, unsubscribe
 from engine.web import events as posted
 from engine.web.access import Access, Reader, admit
 from engine.web.answers import answer
@@ -49,6 +50,7 @@ def build(site: Site) -> FastAPI:
     web.include_router(tracking.router(site))
     web.include_router(hooks.router(site))
     web.include_router(returns.router(site))
+    web.include_router(seen.router(site))
     web.include_router(customers.routes(site.app))
     web.include_router(_status(site))
     web.include_router(_open(site))

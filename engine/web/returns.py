@@ -19,7 +19,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
 from engine.channels.returns import Called, Reply, Returned, Returns, Unreadable
-from engine.runtime.feedback import Feedback
+from engine.runtime import feedback
+from engine.runtime.feedback import Feedback, Taken
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.events import LARGEST_BODY
@@ -53,6 +54,15 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
+def deaf(app: App) -> dict[str, str]:
+    """The providers of the project that call back and can't be believed yet, with the variables that are to be set."""
+    named = {provider.provider for provider in app.content.project.channels.values()}
+    found = {name: kind.secret for name, kind in app.registry.returns.items() if name in named}
+    return {
+        name: f"KARIBU_{secret.upper()}" for name, secret in found.items() if app.settings.secret_of(secret) is None
+    }
+
+
 def _taken(app: App, provider: str, theirs: Returns, secret: str, called: Called) -> Response:
     now = app.clock.now()
     if not theirs.verify(secret, called, now):
@@ -70,12 +80,22 @@ def _taken(app: App, provider: str, theirs: Returns, secret: str, called: Called
     return Response(body, 200, media_type=media_type)
 
 
-def record(app: App, told: Sequence[Returned | Reply], now: datetime) -> None:
+def believed(app: App, told: Sequence[Returned]) -> list[Returned]:
+    """Those that name the address their message went to. For what comes without a proof of who says it: whoever makes
+    a report up knows somebody's address at least, and ends nothing but that."""
+    pairs = [(one.ref, app.door.hashed("email", one.address or "")) for one in told]
+    with app.database.read() as connection:
+        right = feedback.addressed(connection, pairs)
+    return [one for one, pair in zip(told, pairs, strict=True) if pair in right]
+
+
+def record(app: App, told: Sequence[Returned | Reply], now: datetime) -> Taken:
     """Write down what came back, in the words of the door."""
-    app.runtime.hear([_feedback(app, one, now) for one in told if isinstance(one, Returned)])
+    taken = app.runtime.hear([_feedback(app, one, now) for one in told if isinstance(one, Returned)])
     for one in told:
         if isinstance(one, Reply) and (address_hash := app.door.hashed(one.channel, one.address)) is not None:
             app.runtime.answered(one.channel, address_hash, one.text, one.key)
+    return taken
 
 
 def _feedback(app: App, one: Returned, now: datetime) -> Feedback:

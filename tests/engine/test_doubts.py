@@ -6,9 +6,10 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Result
 from engine.language.content import load
@@ -18,6 +19,7 @@ from engine.runtime.outbox import doubtful, latest
 from engine.store.database import Database
 from engine.store.tables import message
 from tests.engine.shop import MAIL, Shop, Sink
+from tests.patience import PATIENCE, eventually
 
 MARKETING = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/plain\n  - wait: 9d\n"}
 ADDRESS = "amina@shop.example"
@@ -115,6 +117,40 @@ def test_what_the_provider_says_before_its_message_is_found_abandoned_ends_the_d
     assert shop.rows("SELECT state FROM message") == [("dispatching",)]
     passes(shop, minutes=10)
     assert shop.rows("SELECT state, delivery FROM message") == [("accepted", "delivered")]
+
+
+@pytest.mark.postgres
+def test_what_the_provider_says_just_while_the_doubt_is_written_down_ends_it(
+    postgres_database: Database, tmp_path: Path
+) -> None:
+    shop = in_doubt(tmp_path, postgres_database, "offers")
+    other = Database(postgres_database.url.render_as_string(hide_password=False))
+    told, over = Event(), Event()
+
+    def tell(ref: str) -> None:
+        """Its hook has written what it tells, and commits when the doubt waits to be written."""
+        with other.write() as connection:
+            assert take(connection, [Feedback(ref, "processed", shop.clock.now())], shop.clock.now()).recorded == 1
+            told.set()
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            eventually(lambda: over.is_set() or connection.scalar(waiting))
+
+    class Beside(Sink):
+        def send(self, message: Outgoing) -> Result:
+            thread.extend([Thread(target=tell, args=(message.ref,))])
+            thread[0].start()
+            assert told.wait(PATIENCE)
+            return InDoubt("reset")
+
+    thread: list[Thread] = []
+    shop.runtime.post = replace(shop.runtime.post, channels={"email": Beside()})
+    shop.happens("baraka", "purchase")
+    shop.settle()
+    over.set()
+    thread[0].join(PATIENCE)
+    other.dispose()
+    newest = "SELECT state, reason FROM message ORDER BY id DESC LIMIT 1"
+    assert shop.rows(newest) == [("accepted", "the provider spoke of it")]
 
 
 class QuickToTell(Sink):

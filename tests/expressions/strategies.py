@@ -374,6 +374,7 @@ FACTS = [
     'in_journey("welcome")',
     'sent("hello")',
     'opened("hello")',
+    'opened("hello", machines=true)',
     'clicked("hello")',
 ]
 

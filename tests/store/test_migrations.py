@@ -177,6 +177,19 @@ def test_an_older_database_with_people_in_it_is_brought_up_to_date(empty: Empty)
         assert shape(connection) == shape(other)
 
 
+def test_what_came_back_about_messages_is_kept(empty: Empty) -> None:
+    database = empty()
+    to_head(database, "0009")
+    with database.write() as connection:
+        for at in (1_000_000, 2_000_000):
+            row = f"INSERT INTO message_event (message_id, kind, at, detail) VALUES (7, 'opened', {at}, NULL)"
+            connection.execute(text(row))
+    database.migrate()
+    with database.read() as connection:
+        rows = connection.execute(text("SELECT message_id, kind, key, at FROM message_event ORDER BY at"))
+        assert [tuple(row) for row in rows] == [(7, "opened", str(at), at) for at in (1_000_000, 2_000_000)]
+
+
 def test_an_upgraded_database_refuses_what_a_new_one_refuses(empty: Empty) -> None:
     database = empty()
     at_0001(database)

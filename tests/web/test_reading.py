@@ -117,6 +117,7 @@ def test_an_event_nobody_declared_is_kept_and_told(door: Door) -> None:
         ({"event": None}, "event", "the event's name is missing"),
         ({"event": "Signed Up"}, "event", "this can't be an event's name"),
         ({"event": 5}, "event", "this can't be an event's name"),
+        ({"event": "message_clicked"}, "event", "message_clicked is an event of Karibu's own, that nobody sends"),
         ({"customer": None}, "customer", "whose event is it?"),
         ({"customer": ""}, "customer", "this can't be an id"),
         ({"customer": True}, "customer", "this can't be an id"),
