@@ -21,7 +21,7 @@ REF_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 class Content(Protocol):
     """What was rendered: `subject`, `html` and `text` of a mail; `text` of an SMS; `title`, `body` and `url` of a
-    push."""
+    push; `template_id` and `variables` of a WhatsApp message, or its `text`."""
 
     @property
     def subject(self) -> str: ...
@@ -35,6 +35,10 @@ class Content(Protocol):
     def body(self) -> str: ...
     @property
     def url(self) -> str: ...
+    @property
+    def template_id(self) -> str: ...
+    @property
+    def variables(self) -> Mapping[str, str]: ...
 
 
 class Shared(Protocol):
@@ -98,10 +102,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It was certainly not sent. With `retry_after` it may be tried again after that long; without, never."""
+    """It was certainly not sent. With `retry_after` it may be tried again after that long; without, never. With `ends`
+    nothing may be sent to this address any more, and that is why: bounced, stop, gone."""
 
     reason: str
     retry_after: timedelta | None = None
+    ends: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

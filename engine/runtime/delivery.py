@@ -18,6 +18,7 @@ from zlib import crc32
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, not_, select, tuple_, update
 
 from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
+from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.rendering.values import RenderError
@@ -25,11 +26,13 @@ from engine.runtime import letters, matching
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
+from engine.runtime.gone import Gone, suppress
 from engine.runtime.letters import Letter
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
 from engine.store.database import Database
+from engine.store.merges import facts_stay
 from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
 
@@ -105,14 +108,15 @@ class Delivery:
         begun = self.clock.now()
         ready, settled = self._made(claimed)
         refused: list[tuple[Letter, timedelta]] = []
+        gone: list[Gone] = []
         while ready or settled or refused:
             ready, unsent = self._parted(ready, begun)
             size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
             wave, ready = ready[:size], ready[size:]
-            turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
+            turn = partial(self._turn, settled=settled, refused=refused, gone=gone, unsent=unsent, wave=wave)
             going, stopped = self.database.written(turn)
             self._count(settled + stopped)
-            settled, refused, asked = [], [], self.clock.now()
+            settled, refused, gone, asked = [], [], [], self.clock.now()
             results = self.post.send_all([outgoing for _, outgoing in going], self.clock, asked)
             late = []
             for (letter, outgoing), result in zip(going, results, strict=True):
@@ -122,6 +126,8 @@ class Delivery:
                     refused.append((letter, wait(result, letter.attempts, _chance(letter))))
                 else:
                     settled.append(_settled(letter, result))
+                    if isinstance(result, Refused) and result.ends and letter.route != TEAM:
+                        gone.append(Gone(letter.message_id, letter.channel, letter.address, result.ends))
             self.post.waves.took(len(going), len(late), self.clock.now() - asked)
             ready = late + ready
 
@@ -159,11 +165,15 @@ class Delivery:
         connection: Connection,
         settled: list[Settled],
         refused: list[tuple[Letter, timedelta]],
+        gone: list[Gone],
         unsent: list[Letter],
         wave: list[Ready],
     ) -> tuple[list[Ready], list[Settled]]:
         """Between two waves: write down what became of the one before, and let this one leave."""
+        if gone:
+            facts_stay(connection)
         self._record(connection, settled)
+        suppress(connection, gone, self.clock.now())
         _later(connection, refused, self.clock.now())
         _give_back(connection, unsent)
         return self._leaving(connection, wave) if wave else ([], [])

@@ -1,0 +1,40 @@
+"""Addresses that a provider says are none any more, or whose owner told it to stop, as it refuses a message to them.
+
+The suppression counts at the next look of the gate, for every journey. It is written in the transaction that records
+the refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, literal, select
+
+from engine.cohort.gate import ADDRESS
+from engine.store.scratch import insert_ignore, insert_touched
+from engine.store.tables import customer, message, suppression
+from engine.store.types import Instant
+
+
+class Gone(NamedTuple):
+    """The address of a message that may get nothing any more, and why."""
+
+    message_id: int
+    channel: str
+    address: str
+    reason: str
+
+
+def suppress(connection: Connection, gone: Sequence[Gone], now: datetime) -> None:
+    """Suppress these addresses. Who has another one by now keeps it."""
+    for one in sorted(gone):
+        address, address_hash = ADDRESS[one.channel]
+        whose = message.join(customer, customer.c.id == message.c.customer_id)
+        mine = (message.c.id == one.message_id, address == one.address, address_hash.is_not(None))
+        row = select(literal(one.channel), address_hash, literal(one.reason), literal(now, Instant()))
+        columns = ["channel", "address_hash", "reason", "at"]
+        chosen = row.select_from(whose).where(*mine)
+        connection.execute(insert_ignore(connection, suppression).from_select(columns, chosen))
+        who = select(message.c.customer_id).select_from(whose).where(*mine)
+        connection.execute(insert_touched(connection, who))
