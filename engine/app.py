@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.builtins import registry
 from engine.channels.base import Channel, Sender, Surroundings
+from engine.cohort.gate import TEAM
 from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
@@ -16,7 +17,7 @@ from engine.rendering.links import Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
-from engine.runtime.post import Post
+from engine.runtime.post import CHAT, Post
 from engine.runtime.runtime import Runtime
 from engine.runtime.sightings import Sightings
 from engine.settings import Settings
@@ -87,6 +88,9 @@ class App:
         for name, provider in self.content.project.channels.items():
             kind = self.registry.channels[provider.provider]
             opened[name] = kind.open(kind.Options.model_validate(dict(provider.options)), surroundings)
+        if CHAT in self.content.project.team.values():
+            kind = self.registry.channels[CHAT]
+            opened[TEAM] = kind.open(kind.Options(), surroundings)
         return opened
 
     @cached_property

@@ -7,6 +7,7 @@ so marketing is never repeated). Whoever can't be sure must say in doubt.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -194,6 +195,14 @@ def alone(channel: Many, message: Outgoing) -> Result:
     results: list[Result] = []
     channel.send_many([message], lambda: True, lambda at, result: results.append(result))
     return results[0]
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, so that nobody listens on the way."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class ConfigurationError(Exception):

@@ -79,8 +79,15 @@ Timezone = Annotated[
 ]
 LocaleName = Annotated[str, text_or(str, _locale), WithJsonSchema({"type": "string", "examples": ["en", "sw-KE"]})]
 Currency = Annotated[str, text_or(str, _currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})]
-Email = Annotated[
-    str, *named(r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+\.[^@\s\"<>,;:.]+", "an e-mail address", "like hello@duka.example")
+_EMAIL = r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+\.[^@\s\"<>,;:.]+"
+Email = Annotated[str, *named(_EMAIL, "an e-mail address", "like hello@duka.example")]
+TeamAddress = Annotated[
+    str,
+    *named(
+        f"apprise|{_EMAIL}",
+        "where somebody is told",
+        "an e-mail address, like hello@duka.example; or apprise, for Slack, Teams, Telegram and others",
+    ),
 ]
 Url = Annotated[str, *named(r"https?://[^\s/]+(?:/\S*)?", "a web address", "like https://duka.example")]
 ValueType = Annotated[
@@ -183,7 +190,7 @@ class Project(Model):
         ],
         Connected,
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
-    team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
+    team: dict[FieldName, TeamAddress] = Field(default_factory=dict, description="People of the shop, for notify.")
     caps: NotYet = None
     quiet_hours: NotYet = None
 

@@ -23,8 +23,8 @@ from engine.runtime.clock import Clock
 from engine.runtime.letters import Letter
 from engine.runtime.waves import FRESH, Waves
 
-TEAMS_CHANNEL = "email"
-"""By which notices to the shop's own people go."""
+CHAT = "apprise"
+"""Written in place of an address of the shop's people: they are told by the channel of notices."""
 
 log = logging.getLogger("karibu.delivery")
 
@@ -51,9 +51,11 @@ class Post:
             url = self.unsubscribe(Subscription(letter.external_id, letter.channel, letter.topic, letter.locale or ""))
         if letter.route == TEAM:
             content: Any = letters.notice(letter)
-            to, channel = self.team.get(letter.template, ""), TEAMS_CHANNEL
+            to, channel = self.team.get(letter.template, ""), "email"
             if not to:
                 raise RenderError("no_template", f"project.yaml's team has no {letter.template}")
+            if to == CHAT:
+                to, channel = letter.template, TEAM
         else:
             content = self.renderer.render(letter.template, letter.locale, letter.values, Links(unsubscribe=url))
             to, channel = letter.address, letter.channel
@@ -82,11 +84,17 @@ class Post:
 
     def silent(self, channel: str, now: datetime) -> bool:
         """Whether this channel of a message is left alone for now."""
-        return (TEAMS_CHANNEL if channel == TEAM else channel) in self.breakers.open(now)
+        return not self.breakers.open(now).isdisjoint(self._ways(channel))
 
     def doubted(self, channel: str) -> bool:
         """Whether one message of this channel is to go first, to see whether the provider takes it."""
-        return self.breakers.doubted(TEAMS_CHANNEL if channel == TEAM else channel)
+        return any(map(self.breakers.doubted, self._ways(channel)))
+
+    def _ways(self, channel: str) -> set[str]:
+        """By which channels messages of this one leave: notices to the team by mail or chat."""
+        if channel != TEAM:
+            return {channel}
+        return {TEAM if to == CHAT else "email" for to in self.team.values()}
 
     def send_all(self, wave: Sequence[Outgoing], clock: Clock, asked: datetime) -> list[Result | None]:
         """Hand messages over, about which the gate was asked at that time; what became of each, in their order. None
