@@ -9,7 +9,7 @@ its customer commit together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
 from engine.runtime.gone import Gone, suppress
 from engine.runtime.letters import Letter
+from engine.runtime.pace import Pace
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.settling import Settled, record
@@ -38,7 +39,8 @@ from engine.store.types import Instant
 
 log = logging.getLogger("karibu.delivery")
 
-BATCH = 250
+BATCH, LARGE_BATCH = 250, 1_000
+"""How many messages are claimed at once: on SQLite few while events come in, because their loading keeps the writer."""
 LEASE = timedelta(minutes=5)
 """How long a claim, and a dispatch, is ours. No channel may take longer over one message."""
 KEPT = LEASE / 2
@@ -61,10 +63,11 @@ class Delivery:
     post: Post
     pass_id: str
     report: StepReport
+    batch: Callable[[], int] = lambda: BATCH
 
     def claim(self) -> tuple[list[Letter], bool]:
         """Claim a batch, ask the gate, and read what its messages need. True when the queue had no more than that."""
-        now, version_id = self.clock.now(), self.program.version_id
+        now, version_id, most = self.clock.now(), self.program.version_id, self.batch()
         mine = and_(
             message.c.version_id == version_id,
             message.c.step == self.step_id,
@@ -75,7 +78,7 @@ class Delivery:
             not_(paused(self.program.name)),
             message.c.channel.not_in(self._silent(now)),
         )
-        free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(BATCH)
+        free = select(message.c.id).where(mine).order_by(message.c.due_at).limit(most)
         claim = (
             update(message)
             .where(message.c.id.in_(free.with_for_update(skip_locked=True)))
@@ -101,7 +104,7 @@ class Delivery:
 
         found, stopped = self.database.written(take)
         self._count(stopped)
-        return [letter for letter in found if letter.stop is None], len(found) < BATCH
+        return [letter for letter in found if letter.stop is None], len(found) < most
 
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
@@ -205,9 +208,15 @@ class Delivery:
         self.report.stopped.update(str(one.reason) if one.state == "stopped" else one.state for one in stopped)
 
 
-def deliver(database: Database, program: Program, step_id: str, clock: Clock, post: Post, pass_id: str) -> StepReport:
+def deliver(
+    database: Database, program: Program, step_id: str, clock: Clock, post: Post, pass_id: str, pace: Pace
+) -> StepReport:
     """Send what is queued at this step, batch by batch, and move on those whose messages are settled."""
-    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id))
+
+    def batch() -> int:
+        return LARGE_BATCH if pace.chunk() > Pace.SMALL else BATCH
+
+    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id), batch)
     while True:
         claimed, done = delivery.claim()
         delivery.dispatch(claimed)

@@ -250,7 +250,7 @@ class Runtime:
         report = advance.move_step(self.database, program, step_id, self.clock.now(), pass_id, shard, self.pace)
         # Those who came and queued nothing leave nothing to deliver; who finds nobody came for messages that are due.
         if has_messages(program, step_id) and (report.queued or not report.came):
-            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id)
+            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id, self.pace)
             report.add(sent)
         return report
 
