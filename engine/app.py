@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from engine.builtins import registry
 from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings
 from engine.channels.call import HttpCaller
+from engine.cohort.gate import TEAM
 from engine.guarded.client import Guarded, origins
 from engine.language import check_sources
 from engine.language.content import Content, load
@@ -22,7 +23,7 @@ from engine.rendering.renderer import Renderer
 from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
-from engine.runtime.post import Post
+from engine.runtime.post import CHAT, Post
 from engine.runtime.runtime import Runtime
 from engine.runtime.sightings import Sightings
 from engine.settings import Settings
@@ -99,6 +100,9 @@ class App:
             if self.settings.provider == "fake" and (instead := self._faked(name)) is not None:
                 kind, options = instead
             opened[name] = kind.open(options, surroundings)
+        if CHAT in self.content.project.team.values():
+            kind = self.registry.channels[CHAT]
+            opened[TEAM] = kind.open(kind.Options(), surroundings)
         return opened
 
     def _faked(self, name: str) -> tuple[Any, Any] | None:

@@ -53,6 +53,25 @@ class Settings(BaseSettings):
         None, description="What SendGrid's events are verified with: the key of its page Signed Event Webhook."
     )
     sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Another address for the sendgrid channel.")
+    twilio_account_sid: str | None = Field(None, description="The account of the twilio channel.")
+    twilio_auth_token: SecretStr | None = Field(
+        None, description="Its token: the key of the twilio channel, and of what Twilio calls back."
+    )
+    twilio_from: str | None = Field(None, description="The number, name or messaging service (MG…) texts come from.")
+    twilio_base_url: str = Field("https://api.twilio.com", description="Another address for the twilio channel.")
+    webhook_url: str | None = Field(None, description="Where the webhook channel posts messages to.")
+    webhook_secret: SecretStr | None = Field(None, description="What it signs them with: whsec_…")
+    fcm_credentials: SecretStr | None = Field(
+        None, description="The file of the service account that the fcm channel sends as."
+    )
+    fcm_base_url: str = Field("https://fcm.googleapis.com", description="Another address for the fcm channel.")
+    vapid_private_key: SecretStr | None = Field(
+        None, description="The key of the webpush channel: 32 bytes in base64url."
+    )
+    vapid_contact: str | None = Field(None, description="Whom push services may write to: mailto:… or https://…")
+    webpush_service: str | None = Field(
+        None, description="A push service of your own that browsers may name, like https://push.duka.example."
+    )
     smtp_host: str | None = Field(None, description="The relay of the smtp channel.")
     smtp_port: int | None = Field(None, description="Its port. Default: 587, with tls 465.")
     smtp_security: str = Field("starttls", description="starttls, tls, or none (for a relay on this machine).")
@@ -119,6 +138,8 @@ class Settings(BaseSettings):
     def value_of(self, name: str) -> str | None:
         """What a channel asks for by name, like `sendgrid_api_key`; a setting that is none of ours is looked up as
         secrets are."""
+        if name == "public_url":
+            return self.public_url
         if name.lower() not in type(self).model_fields:
             return self.secret_of(name)
         value = getattr(self, name.lower())

@@ -7,6 +7,7 @@ so marketing is never repeated). Whoever can't be sure must say in doubt.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ REF_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 class Content(Protocol):
     """What was rendered: `subject`, `html` and `text` of a mail; `text` of an SMS; `title`, `body` and `url` of a
-    push."""
+    push; `template_id` and `variables` of a WhatsApp message, or its `text`."""
 
     @property
     def subject(self) -> str: ...
@@ -35,6 +36,10 @@ class Content(Protocol):
     def body(self) -> str: ...
     @property
     def url(self) -> str: ...
+    @property
+    def template_id(self) -> str: ...
+    @property
+    def variables(self) -> Mapping[str, str]: ...
 
 
 class Shared(Protocol):
@@ -121,10 +126,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It was certainly not sent. With `retry_after` it may be tried again after that long; without, never."""
+    """It was certainly not sent. With `retry_after` it may be tried again after that long; without, never. With `ends`
+    nothing may be sent to this address any more, and that is why: bounced, stop, gone."""
 
     reason: str
     retry_after: timedelta | None = None
+    ends: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,14 @@ def alone(channel: Many, message: Outgoing) -> Result:
     results: list[Result] = []
     channel.send_many([message], lambda: True, lambda at, result: results.append(result))
     return results[0]
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, so that nobody listens on the way."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class ConfigurationError(Exception):

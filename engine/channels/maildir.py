@@ -1,6 +1,6 @@
 """The channel that needs no provider: messages become files one can open.
 
-A mail is `<directory>/email/<ref>.eml`, an SMS or push `<directory>/<channel>/<ref>.json` (one JSON line). The file's
+A mail is `<directory>/email/<ref>.eml`, anything else `<directory>/<channel>/<ref>.json` (one JSON line). The file's
 name is the message's id and its rename is the send: a repeat overwrites itself, and a crash before the rename has
 sent nothing.
 """
@@ -33,7 +33,7 @@ class MaildirOptions(ChannelOptions):
 class Maildir:
     """Writes each message to `tmp/`, makes it durable and renames it into place."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "push"})
+    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "whatsapp", "push"})
     idempotent: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = MaildirOptions
@@ -100,15 +100,11 @@ class Maildir:
 
 def _line(message: Outgoing) -> bytes:
     content = message.content
-    shown = (
-        {"text": content.text}
-        if message.channel == "sms"
-        else {
-            "title": content.title,
-            "body": content.body,
-            "url": content.url,
-        }
-    )
+    shown: dict[str, object] = {"text": content.text}
+    if message.channel == "whatsapp" and content.template_id:
+        shown |= {"template": content.template_id, "variables": dict(content.variables)}
+    elif message.channel == "push":
+        shown = {"title": content.title, "body": content.body, "url": content.url}
     record = {
         "ref": message.ref,
         "channel": message.channel,

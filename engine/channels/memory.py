@@ -18,7 +18,7 @@ class Memory:
     """Keeps what it is given in `kept`, by message id and in order: a repeat overwrites itself. A mail is built as any
     other channel builds it, so that what could not be sent is refused here, too."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "push"})
+    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "whatsapp", "push"})
     idempotent: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = ChannelOptions

@@ -7,7 +7,6 @@ after the content is in doubt. The Message-ID is ours and carries the message's 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,6 +28,7 @@ from engine.channels.base import (
     Settle,
     Surroundings,
     alone,
+    is_here,
 )
 from engine.channels.smtp_line import Envelope, Line, Lost, Relay, Said, Unwilling
 from engine.channels.wire import Wire
@@ -82,7 +82,7 @@ class Smtp:
         if security not in get_args(Security):
             raise ConfigurationError("KARIBU_SMTP_SECURITY is starttls, tls or none")
         username, password = setting("smtp_username") or "", surroundings.secret("smtp_password") or ""
-        if username and security == "none" and not _is_here(host):
+        if username and security == "none" and not is_here(host):
             raise ConfigurationError("a password must not cross the net in the clear: set KARIBU_SMTP_SECURITY")
         port = int(setting("smtp_port") or (465 if security == "tls" else 587))
         return cls(Relay(host, port, security, username, password, setting("smtp_ca_file") or ""), options)
@@ -250,10 +250,3 @@ def _no(said: Said, *, at_the_door: bool = False) -> Refused:
     if at_the_door or said.code < 500:
         return Refused(f"provider: {said.status}", retry_after=_LATER if said.code >= 500 else _SOON)
     return Refused(f"provider: {said.status}")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -252,7 +252,7 @@ def _field(field: str, content: Content, names: Names) -> tuple[str, str | None]
 
 
 def _file_of(ref: str) -> str:
-    ending = {"email": "mjml", "push": "yaml"}.get(ref.partition("/")[0], "txt")
+    ending = {"email": "mjml", "push": "yaml", "whatsapp": "yaml"}.get(ref.partition("/")[0], "txt")
     return f"templates/{ref}.{ending}"
 
 

@@ -85,8 +85,15 @@ Timezone = Annotated[
 ]
 LocaleName = Annotated[str, text_or(str, _locale), WithJsonSchema({"type": "string", "examples": ["en", "sw-KE"]})]
 Currency = Annotated[str, text_or(str, _currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})]
-Email = Annotated[
-    str, *named(r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+\.[^@\s\"<>,;:.]+", "an e-mail address", "like hello@duka.example")
+_EMAIL = r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+\.[^@\s\"<>,;:.]+"
+Email = Annotated[str, *named(_EMAIL, "an e-mail address", "like hello@duka.example")]
+TeamAddress = Annotated[
+    str,
+    *named(
+        f"apprise|{_EMAIL}",
+        "where somebody is told",
+        "an e-mail address, like hello@duka.example; or apprise, for Slack, Teams, Telegram and others",
+    ),
 ]
 Url = Annotated[str, *named(r"https?://[^\s/]+(?:/\S*)?", "a web address", "like https://duka.example")]
 ValueType = Annotated[
@@ -203,7 +210,7 @@ class Project(Model):
     ] = Field(default_factory=dict, description="Whose webhooks are taken, at POST /hooks/NAME.")
     surveys: dict[NewSurveyName, Survey] = Field(default_factory=dict, description="What `ask` asks, by name.")
     tracking: Tracking = Field(default_factory=Tracking)
-    team: dict[FieldName, Email] = Field(default_factory=dict, description="People of the shop, for notify.")
+    team: dict[FieldName, TeamAddress] = Field(default_factory=dict, description="People of the shop, for notify.")
     coupons: dict[NewPoolName, Pool] = Field(default_factory=dict, description="Pools of coupon codes, by name.")
     points: Points = Field(default_factory=Points, description="What spends points, and what takes them back.")
     tiers: tuple[Tier, ...] = Field((), description="What customer.tier is, by the points earned; the lowest first.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import marshal
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
@@ -24,6 +24,7 @@ from engine.rendering.skeleton import lay_out
 from engine.rendering.sources import SUFFIXES, Lines, Sources, front_matter
 from engine.rendering.tags import mask, tidied
 from engine.rendering.values import BrokenTemplate, Pieces, Rendered, RenderError, TemplateProblem
+from engine.rendering.whatsapp import VARIABLE, read_whatsapp
 
 HTML = Sandbox(autoescape=True)
 TEXT = Sandbox(autoescape=False)
@@ -55,12 +56,13 @@ class Read:
     codes: Mapping[str, bytes]
     takes: tuple[tuple[Lines, Findings], ...]
     shown: frozenset[str] = field(default_factory=frozenset)
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A template ready to render. `takes` says what each part reads; `shown`, what it shows to everybody; `fixed` are
-    the identities of its own words."""
+    the identities of its own words; `content`: the id of the template that WhatsApp has approved."""
 
     ref: str
     locale: str
@@ -68,6 +70,7 @@ class Compiled:
     takes: tuple[tuple[Lines, Findings], ...]
     shown: frozenset[str] = field(default_factory=frozenset)
     fixed: frozenset[int] = field(default_factory=frozenset)
+    content: str = ""
 
     @classmethod
     def of(cls, read: Read) -> Compiled:
@@ -77,11 +80,11 @@ class Compiled:
             sandbox = HTML if name == "html" else TEXT
             parts[name] = sandbox.template_class.from_code(sandbox, marshal.loads(code), {})
         own = fixed(part.root_render_func.__code__ for part in parts.values())
-        return cls(read.ref, read.locale, parts, read.takes, read.shown, own)
+        return cls(read.ref, read.locale, parts, read.takes, read.shown, own, read.content)
 
     def render(self, values: dict[str, Any]) -> Rendered:
         """The message for one customer. RenderError: why they can't get it."""
-        done: dict[str, str] = {}
+        done: dict[str, Any] = {}
         pieces: dict[str, Pieces] = {}
         try:
             for name, template in self.parts.items():
@@ -101,7 +104,13 @@ class Compiled:
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, TemplateError) as error:
             raise RenderError("wrong_type", _without_values(error)) from None
         channel = self.ref.partition("/")[0]
-        return Rendered(channel=channel, locale=self.locale, pieces=pieces if channel == "email" else {}, **done)
+        if channel != "email":
+            pieces = {}
+        if channel == "whatsapp":
+            variables = {name.removeprefix(VARIABLE): done[name] for name in done if name.startswith(VARIABLE)}
+            text = done.get("text", "")
+            return Rendered(channel, text=text, locale=self.locale, template_id=self.content, variables=variables)
+        return Rendered(channel=channel, locale=self.locale, pieces=pieces, **done)
 
     def _tidied(self, part: str) -> Callable[[str], str]:
         """What is done to a part when it is put together."""
@@ -138,6 +147,8 @@ def read_template(sources: Sources, ref: str, locale: str) -> Read:
     file = sources.path(ref, locale)
     if channel == "push":
         return _push(sources, ref, locale, file)
+    if channel == "whatsapp":
+        return _whatsapp(sources, ref, locale, file)
     front, body = front_matter(sources.read(file), FRONT[channel])
     suffix = SUFFIXES[channel]
     text = _Parts()
@@ -163,6 +174,14 @@ def _push(sources: Sources, ref: str, locale: str, file: str) -> Read:
     for name, line in read_push(sources.read(file)).items():
         parts.add(name, line, TEXT)
     return parts.done(ref, locale)
+
+
+def _whatsapp(sources: Sources, ref: str, locale: str, file: str) -> Read:
+    content, texts = read_whatsapp(sources.read(file))
+    parts = _Parts()
+    for name, lines in texts.items():
+        parts.add(name, lines, TEXT)
+    return replace(parts.done(ref, locale), content=content)
 
 
 class _Parts:

@@ -107,6 +107,8 @@ class Rendered:
     body: str = ""
     url: str = ""
     locale: str = ""
+    template_id: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     pieces: Mapping[str, Pieces] = field(default_factory=dict, repr=False, compare=False)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,19 +29,23 @@ from engine.runtime import broadcasts, calls, holding, letters, matching, rates
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
+from engine.runtime.gone import Gone, suppress
 from engine.runtime.holding import Asked
 from engine.runtime.letters import Letter
+from engine.runtime.pace import Pace
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.rivals import Place, goes_first
 from engine.runtime.settling import Settled, record
 from engine.store.database import Database
+from engine.store.merges import facts_stay
 from engine.store.tables import UNSETTLED, message
 from engine.store.types import Instant
 
 log = logging.getLogger("karibu.delivery")
 
-BATCH = 250
+BATCH, LARGE_BATCH = 250, 1_000
+"""How many messages are claimed at once: on SQLite few while events come in, because their loading keeps the writer."""
 LEASE = timedelta(minutes=5)
 """How long a claim, and a dispatch, is ours. No channel may take longer over one message."""
 KEPT = LEASE / 2
@@ -66,10 +70,11 @@ class Delivery:
     pass_id: str
     report: StepReport
     rivals: Sequence[Place] = ()
+    batch: Callable[[], int] = lambda: BATCH
 
     def claim(self) -> tuple[list[Letter], bool]:
         """Claim a batch, ask the gate, and read what its messages need. True when the queue had no more than that."""
-        now, version_id = self.clock.now(), self.program.version_id
+        now, version_id, most = self.clock.now(), self.program.version_id, self.batch()
         silent = self._silent(now)
         mine = and_(
             message.c.version_id == version_id,
@@ -84,12 +89,11 @@ class Delivery:
         def take(connection: Connection) -> tuple[list[Letter], list[Settled], bool]:
             first = broadcasts.may_leave(connection, self.program, self.step_id, now)
             room = self._room(connection, now)
-            most = min([BATCH, *filter(None, room.values())])
             closed = [*silent, *(channel for channel, n in room.items() if not n)]
             which = and_(mine, message.c.channel.not_in(closed), true() if first is None else first)
             if self.rivals and self.program.project.holds:
                 which = and_(which, not_(goes_first(self.rivals, now)))
-            ids = sorted(connection.scalars(self._claim(which, most, now)))
+            ids = sorted(connection.scalars(self._claim(which, min([most, *filter(None, room.values())]), now)))
             if not ids:
                 return [], [], True
             people = select(message.c.customer_id).where(message.c.id.in_(ids)).distinct().subquery("people")
@@ -103,7 +107,7 @@ class Delivery:
             self._record(connection, stopped)
             going = asked.may(may)
             self._spend(connection, room, going, now)
-            return going, stopped, len(ids) < BATCH
+            return going, stopped, len(ids) < most
 
         claimed, stopped, done = self.database.written(take)
         self._count(stopped)
@@ -129,14 +133,15 @@ class Delivery:
         begun = self.clock.now()
         ready, settled = self._made(claimed)
         refused: list[tuple[Letter, timedelta]] = []
+        gone: list[Gone] = []
         while ready or settled or refused:
             ready, unsent = self._parted(ready, begun)
             size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
             wave, ready = ready[:size], ready[size:]
-            turn = partial(self._turn, settled=settled, refused=refused, unsent=unsent, wave=wave)
+            turn = partial(self._turn, settled=settled, refused=refused, gone=gone, unsent=unsent, wave=wave)
             going, stopped = self.database.written(turn)
             self._count(settled + stopped)
-            settled, refused, asked = [], [], self.clock.now()
+            settled, refused, gone, asked = [], [], [], self.clock.now()
             results = self.post.send_all([outgoing for _, outgoing in going], self.clock, asked)
             late = []
             for (letter, outgoing), result in zip(going, results, strict=True):
@@ -146,6 +151,8 @@ class Delivery:
                     refused.append((letter, wait(result, letter.attempts, _chance(letter))))
                 else:
                     settled.append(_settled(letter, result, self.program))
+                    if isinstance(result, Refused) and result.ends and letter.route != TEAM:
+                        gone.append(Gone(letter.message_id, letter.channel, letter.address, result.ends))
             self.post.waves.took(len(going), len(late), self.clock.now() - asked)
             ready = late + ready
 
@@ -183,11 +190,15 @@ class Delivery:
         connection: Connection,
         settled: list[Settled],
         refused: list[tuple[Letter, timedelta]],
+        gone: list[Gone],
         unsent: list[Letter],
         wave: list[Ready],
     ) -> tuple[list[Ready], list[Settled]]:
         """Between two waves: write down what became of the one before, and let this one leave."""
+        if gone:
+            facts_stay(connection)
         self._record(connection, settled)
+        suppress(connection, gone, self.clock.now())
         _later(connection, refused, self.clock.now())
         _give_back(connection, unsent)
         return self._leaving(connection, wave) if wave else ([], [])
@@ -250,10 +261,15 @@ def deliver(
     clock: Clock,
     post: Post,
     pass_id: str,
+    pace: Pace,
     rivals: Sequence[Place] = (),
 ) -> StepReport:
     """Send what is queued at this step, batch by batch, and move on those whose messages are settled."""
-    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id), rivals)
+
+    def batch() -> int:
+        return LARGE_BATCH if pace.chunk() > Pace.SMALL else BATCH
+
+    delivery = Delivery(database, program, step_id, clock, post, pass_id, StepReport(step_id), rivals, batch)
     while True:
         claimed, done = delivery.claim()
         delivery.dispatch(claimed)

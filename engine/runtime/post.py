@@ -25,8 +25,8 @@ from engine.runtime.clock import Clock, VirtualClock
 from engine.runtime.letters import Letter
 from engine.runtime.waves import FRESH, Waves
 
-TEAMS_CHANNEL = "email"
-"""By which notices to the shop's own people go."""
+CHAT = "apprise"
+"""Written in place of an address of the shop's people: they are told by the channel of notices."""
 
 log = logging.getLogger("karibu.delivery")
 
@@ -61,9 +61,11 @@ class Post:
             url = self.unsubscribe(Subscription(letter.external_id, letter.channel, letter.topic, letter.locale or ""))
         if letter.route == TEAM:
             content: Any = letters.notice(letter)
-            to, channel = self.team.get(letter.template, ""), TEAMS_CHANNEL
+            to, channel = self.team.get(letter.template, ""), "email"
             if not to:
                 raise RenderError("no_template", f"project.yaml's team has no {letter.template}")
+            if to == CHAT:
+                to, channel = letter.template, TEAM
         else:
             links = self._links(letter, url, now)
             content = self.renderer.render(letter.template, letter.locale, letter.values, links)
@@ -109,16 +111,22 @@ class Post:
 
     def rate(self, channel: str) -> tuple[str, Rate] | None:
         """By which channel messages of this one go, and its rate, if it has one."""
-        by = TEAMS_CHANNEL if channel == TEAM else channel
-        return (by, self.rates[by]) if by in self.rates else None
+        limited = sorted(self._ways(channel) & self.rates.keys())
+        return (limited[0], self.rates[limited[0]]) if limited else None
 
     def silent(self, channel: str, now: datetime) -> bool:
         """Whether this channel of a message is left alone for now."""
-        return (TEAMS_CHANNEL if channel == TEAM else channel) in self.breakers.open(now)
+        return not self.breakers.open(now).isdisjoint(self._ways(channel))
 
     def doubted(self, channel: str) -> bool:
         """Whether one message of this channel is to go first, to see whether the provider takes it."""
-        return self.breakers.doubted(TEAMS_CHANNEL if channel == TEAM else channel)
+        return any(map(self.breakers.doubted, self._ways(channel)))
+
+    def _ways(self, channel: str) -> set[str]:
+        """By which channels messages of this one leave: notices to the team by mail or chat."""
+        if channel != TEAM:
+            return {channel}
+        return {TEAM if to == CHAT else "email" for to in self.team.values()}
 
     def send(self, outgoing: Outgoing, now: datetime) -> Result:
         """Hand one message over that nobody asked the gate about. Never raises."""

@@ -313,7 +313,7 @@ class Runtime:
         )
         # Those who came and queued nothing leave nothing to deliver; who finds nobody came for messages that are due.
         if has_messages(program, step_id) and (report.queued or not report.came):
-            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id, rivals)
+            sent = delivery.deliver(self.database, program, step_id, self.clock, self.post, pass_id, self.pace, rivals)
             report.add(sent)
         return report
 

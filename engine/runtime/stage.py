@@ -140,7 +140,7 @@ class Stage:
         self.clock = VirtualClock(min([self.starts, *(at for at, _ in history)]))
         self.channel = Memory()
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
-        channels = dict.fromkeys([*house.content.project.channels, "email"], self.channel)
+        channels = dict.fromkeys([*house.content.project.channels, "email", TEAM], self.channel)
         post = Post(
             channels,
             house.renderer,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Words:
     title: str = ""
     body: str = ""
     url: str = ""
+    template_id: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 MAIL = Words(subject="Karibu, Ամինա", html="<p>Habari, <b>Amina</b> – café</p>", text="Habari, Amina – café\n")
@@ -81,6 +84,11 @@ class FakeSendGrid(FakeProvider):
 
     def taken(self) -> list[dict[str, Any]]:
         return taken(self.ledger.parent, "sendgrid")
+
+
+def body(taken: dict[str, Any]) -> bytes:
+    """The body of a request that the fake of fake_http.py has taken."""
+    return base64.b64decode(taken["body"])
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_a_mail_reads_back_as_it_was_given(tmp_path: Path) -> None:
 
 
 def test_every_line_is_short_and_ends_in_crlf(tmp_path: Path) -> None:
-    names = {"subject": "Բարի գալուստ " * 20, "html": "é" * 5000, "text": "x" * 5000}
+    names: dict[str, Any] = {"subject": "Բարի գալուստ " * 20, "html": "é" * 5000, "text": "x" * 5000}
     raw = mime.build(outgoing(content=Words(**names), to_name='Ամինա Ա., "Mama" ' * 6))
     lines = raw.split(b"\n")
     assert all(line.endswith(b"\r") for line in lines[:-1])

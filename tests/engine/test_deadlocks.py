@@ -80,7 +80,7 @@ def test_the_record_of_what_was_sent_is_written_again(
     program = runtime.programs()[work.version_id]
     move_step(runtime.database, program, "send_1", shop.clock.now(), "p")
     with in_the_way(postgres_url, "SELECT 1 FROM enrolment FOR UPDATE", "SELECT 1 FROM message FOR UPDATE"):
-        report = deliver(runtime.database, program, "send_1", shop.clock, runtime.post, "p")
+        report = deliver(runtime.database, program, "send_1", shop.clock, runtime.post, "p", runtime.pace)
     assert (report.sent, len(shop.sink.sent)) == (1, 1)
     assert shop.rows("SELECT state FROM message") == [("accepted",)]
     assert shop.rows("SELECT step FROM enrolment") == [("wait_1",)]

@@ -1,0 +1,49 @@
+"""What a provider says of an address as it refuses a message counts for every journey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from engine.channels.base import Refused
+from engine.runtime.gone import Gone, suppress
+from engine.store.database import Database
+from engine.store.tables import customer
+from tests.engine.shop import Shop
+
+JOURNEYS = {
+    "hi": "enter: {event: purchase}\nsteps:\n  - send: email/hello\n  - wait: 1d\n  - send: email/again\n",
+    "other": "enter: {event: shipped}\nsteps:\n  - send: email/hello\n",
+}
+
+
+@pytest.mark.parametrize("reason", ["stop", "gone", "bounced"])
+def test_an_address_that_is_none_any_more_gets_nothing_of_any_journey(
+    reason: str, database: Database, tmp_path: Path
+) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.sink.answers["amina@shop.example"] = Refused("no such thing", ends=reason)
+    for name in ("amina", "baraka"):
+        shop.happens(name, "purchase")
+    shop.settle()
+    assert shop.rows("SELECT channel, reason FROM suppression") == [("email", reason)]
+    shop.sink.answers.clear()
+    for name in ("amina", "baraka"):
+        shop.happens(name, "shipped")
+    shop.later(hours=25)
+    assert len(shop.sink.to("amina@shop.example")) == 1
+    assert len(shop.sink.to("baraka@shop.example")) == 3
+    assert shop.rows("SELECT state, reason FROM message WHERE state <> 'accepted'") == [("refused", "no such thing")]
+
+
+def test_a_new_address_of_the_same_customer_is_not_harmed(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    shop.sink.answers["amina@shop.example"] = Refused("gone", ends="gone")
+    shop.happens("amina", "purchase")
+    shop.settle()
+    with database.write() as connection:
+        connection.execute(update(customer).values(email="new@shop.example", email_hash="hash-new"))
+        suppress(connection, [Gone(1, "email", "amina@shop.example", "gone")], shop.clock.now())
+    assert shop.rows("SELECT address_hash FROM suppression") == [("hash-amina",)]
