@@ -42,6 +42,7 @@ from engine.runtime.references import reference
 from engine.runtime.runtime import Runtime
 from engine.runtime.story import Told
 from engine.runtime.witness import Witness
+from engine.steps.call import ROUTE
 from engine.steps.split import Split
 from engine.store.database import Database
 from engine.store.tables import IN_JOURNEY, candidate, customer, enrolment, message, zone_period
@@ -210,7 +211,7 @@ class Stage:
     def _answer(self, line: Line, now: datetime) -> None:
         verb = {"opens": "opened", "clicks": "clicked", "bounces": "bounced", "replies": "replied"}[line.verb]
         step = None if line.replies is not None else str(getattr(line, line.verb))
-        mine = [message.c.state == "accepted", message.c.route != TEAM, customer.c.external_id == self.id]
+        mine = [message.c.state == "accepted", message.c.route.not_in((TEAM, ROUTE)), customer.c.external_id == self.id]
         if step is not None:
             mine += [enrolment.c.journey == self.journey.name, message.c.step == step]
         last = (
