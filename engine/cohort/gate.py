@@ -66,7 +66,9 @@ def stop_reason(
     true where the message carries a code and they have none; second_yes: the message asks to confirm a consent that is
     pending, and is for nobody else."""
     if channel == TEAM or is_call(channel):
-        return null() if left is None else case((left, "left_journey"), else_=null())
+        own = [] if left is None else [(left, "left_journey")]
+        own += [] if when is None else [(not_(when), "when")]
+        return case(*own, else_=null()) if own else null()
     address, address_hash = ADDRESS[channel]
     stops: list[tuple[ColumnElement[bool], str]] = []
     if left is not None:

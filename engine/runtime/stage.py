@@ -45,6 +45,7 @@ from engine.runtime.references import reference
 from engine.runtime.runtime import Runtime
 from engine.runtime.story import Told
 from engine.runtime.witness import Witness
+from engine.steps.call import ROUTE
 from engine.steps.send import Send
 from engine.steps.split import Split
 from engine.store.database import Database
@@ -218,7 +219,7 @@ class Stage:
 
     def _answer(self, line: Line, now: datetime) -> None:
         step = None if line.replies is not None else str(getattr(line, line.verb))
-        mine = [message.c.state == "accepted", message.c.route != TEAM, customer.c.external_id == self.id]
+        mine = [message.c.state == "accepted", message.c.route.not_in((TEAM, ROUTE)), customer.c.external_id == self.id]
         if step is not None:
             mine += [enrolment.c.journey == self.journey.name, message.c.step == step]
         last = (

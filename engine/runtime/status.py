@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, not_, select
 
 from engine.cohort.fires import Timed
+from engine.cohort.gate import TEAM
 from engine.cohort.program import Program
 from engine.language.content import Content, load_journey_source
 from engine.language.errors import ContentError
@@ -23,6 +24,7 @@ from engine.runtime.parking import GIVEN_UP
 from engine.runtime.pausing import Pause, pauses
 from engine.runtime.versions import LIVE, STOPPED, digest
 from engine.segments.membership import segments_of, whole_because
+from engine.steps.call import ROUTE
 from engine.store.local_time import loaded_zones
 from engine.store.tables import (
     IN_JOURNEY,
@@ -144,7 +146,7 @@ def status(
     stopped: dict[str, Counter[str]] = {name: Counter() for name in chosen}
     for version_id, state, reason, n in connection.execute(
         select(message.c.version_id, message.c.state, message.c.reason, func.count())
-        .where(message.c.channel != "team")
+        .where(message.c.route.not_in((TEAM, ROUTE)))
         .group_by(message.c.version_id, message.c.state, message.c.reason)
     ):
         name = journey_of[version_id]

@@ -26,6 +26,7 @@ from sqlalchemy.pool import Pool
 from engine.app import App
 from engine.channels.base import Fresh, Outgoing, Result, Settle
 from engine.channels.sendgrid import SendGrid, SendGridOptions
+from engine.runtime.calls import Caller
 from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Consented, Profile
@@ -73,6 +74,19 @@ class Watched(SendGrid):
         super().send_many(messages, may_leave, settled)
 
 
+class WatchedCaller:
+    """The real caller, with a boundary on each side of the wire."""
+
+    def __init__(self, caller: Caller, boundary: Boundaries) -> None:
+        self._caller, self._boundary = caller, boundary
+
+    def send(self, message: Outgoing) -> Result:
+        self._boundary()
+        result = self._caller.send(message)
+        self._boundary()
+        return result
+
+
 def customer(number: int) -> Profile:
     name = f"c{number}"
     columns = {"first_name": name, "email": f"{name}@shop.example", "email_hash": f"hash-{name}", "country": "KE"}
@@ -89,6 +103,7 @@ def live(app: App, run: int, events: int, boundary: Boundaries) -> float:
     channel = Watched(key, url, SendGridOptions(timeout=1, share=3))
     channel.boundary = boundary
     app.__dict__["channels"] = {"email": channel}
+    app.__dict__["caller"] = WatchedCaller(app.caller, boundary)
     runtime = app.runtime
     boundary.watch()
     begun = time.monotonic()

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +25,12 @@ from typing import Any
 
 from sqlalchemy import select
 
+from engine.cohort.gate import CALL
 from engine.store.database import Database
 from engine.store.tables import customer, enrolment, message
 from tests.channels.conftest import FakeSendGrid, fake_sendgrid
 from tests.engine.shop import MAIL, PROJECT
+from tests.guarded.server import answering, serving
 
 SEED = 20261125
 EACH = 3
@@ -40,8 +44,29 @@ JOURNEYS = {
     "  - split:\n      - 50%: [{send: email/again}]\n      - 50%: [{tag: odd}, {send: email/again}]\n",
     "loop": "topic: offers\nenter: {event: purchase}\nsteps:\n  - id: ask\n    send: email/again\n  - wait: 20m\n"
     "  - branch: [{if: 'elapsed(\"purchase\") < 1h', then: [{goto: ask}]}]\n",
+    "books": "enter: {event: purchase}\nsteps:\n"
+    "  - call: {url: 'http://127.0.0.1:PORT/book/{{ customer.id }}', json: {n: '{{ customer.id }}'}, save: booked, "
+    "answer: {id: text}}\n"
+    "  - call: {url: 'http://127.0.0.1:PORT/read/{{ customer.id }}'}\n",
     "receipt": "topic: transactional\nenter: {event: shipped}\nsteps:\n  - send: email/receipt\n",
 }
+
+
+class Books:
+    """A system that is asked, every now and then as bad as one can be: which customers it has written down, and read."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance, self._lock = random.Random(seed), threading.Lock()
+        self.calm = False
+        self.done: Counter[str] = Counter()
+
+    def behave(self, connection: socket.socket, asked: bytes) -> None:
+        with self._lock:
+            mode = "200" if self.calm else self._chance.choices(("200", "429", "500", "hang up"), (12, 2, 2, 2))[0]
+            if mode != "429":
+                self.done[asked.split(b" ")[1].decode()] += 1
+        if mode != "hang up":
+            answering(f"{mode} So", b'{"id": "x"}')(connection, asked)
 
 
 @dataclass
@@ -58,7 +83,7 @@ class Outcome:
     recovery: list[float] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        messages = sum(self.states.values())
+        messages = sum(n for state, n in self.states.items() if not state.startswith("call "))
         return {
             "bench": "crash",
             "kills": self.kills,
@@ -66,6 +91,7 @@ class Outcome:
             "sent": self.sent,
             "duplicates": len(self.duplicates),
             "lost": len(self.lost),
+            "calls": {state.removeprefix("call "): n for state, n in self.states.items() if state.startswith("call ")},
             "in_doubt": self.states["in_doubt"],
             "in_doubt_percent": round(100 * self.states["in_doubt"] / max(messages, 1), 2),
             "recovery_s": round(statistics.median(self.recovery), 3) if self.recovery else None,
@@ -99,11 +125,13 @@ def life(process: subprocess.Popen[str], run: int, events: int, death: int) -> d
 
 def kill(root: Path, url: str, kills: int, seed: int) -> Outcome:
     """Kill engines on one database until so many have died; then let them come to rest, and count."""
-    write_project(root)
     chance = random.Random(seed)
     outcome = Outcome(seed)
-    with fake_sendgrid(root) as provider:
+    books = Books(seed)
+    with fake_sendgrid(root) as provider, serving(books.behave) as server:
+        write_project(root, server.port)
         environment = os.environ | {
+            "KARIBU_INSIDE_ORIGINS": f"http://127.0.0.1:{server.port}",
             "KARIBU_DATABASE_URL": url,
             "KARIBU_SENDGRID_API_KEY": "SG.test",
             "KARIBU_SENDGRID_BASE_URL": provider.url,
@@ -122,21 +150,26 @@ def kill(root: Path, url: str, kills: int, seed: int) -> Outcome:
                 if not told["died"]:
                     typical = max(typical // 2, told["boundaries"])
             provider.mode("accept")
+            books.calm = True
             for calm in range(1, CALM + 1):
                 told = life(process, outcome.lives + calm * STRIDE, events, 0)
                 outcome.recovery.append(told["recovery"])
         count(outcome, database, provider, events)
+        count_calls(outcome, database, books)
         database.dispose()
     return outcome
 
 
-def write_project(root: Path) -> None:
+def write_project(root: Path, port: int) -> None:
     files = {
         "workflows/project.yaml": PROJECT.replace("email: {provider: maildir}", "email: {provider: sendgrid}").replace(
             "currency: KES", "currency: KES, sender: {name: Duka, email: hello@duka.example}"
         )
     }
-    files |= {f"workflows/{name}.yaml": f"journey: {name}\n{body}" for name, body in JOURNEYS.items()}
+    files |= {
+        f"workflows/{name}.yaml": f"journey: {name}\n{body}".replace("PORT", str(port))
+        for name, body in JOURNEYS.items()
+    }
     files |= {f"templates/email/{name}.mjml": MAIL for name in ("hello", "again")}
     files["templates/email/receipt.mjml"] = (
         MAIL.partition("<a ")[0] + "</mj-text>\n" + MAIL.partition("</mj-text>\n")[2]
@@ -163,7 +196,7 @@ def count(outcome: Outcome, database: Database, provider: FakeSendGrid, events: 
     )
     outcome.sent = ledger.total()
     with database.read() as connection:
-        rows = connection.execute(select(message)).all()
+        rows = connection.execute(select(message).where(message.c.route != "call")).all()
         inside = connection.execute(select(enrolment.c.id).where(enrolment.c.state != "ended")).all()
         entered = Counter(connection.scalars(select(enrolment.c.journey)))
         people = len(connection.execute(select(customer.c.id)).all())
@@ -182,6 +215,24 @@ def count(outcome: Outcome, database: Database, provider: FakeSendGrid, events: 
             outcome.lost.append(f"{ref} was sent, and is recorded as refused")
         if row.state in ("queued", "claimed", "dispatching") or (transactional and not ledger[ref]):
             outcome.lost.append(ref)
+
+
+def count_calls(outcome: Outcome, database: Database, books: Books) -> None:
+    """A question that writes is asked once at most, whatever happens; one that only reads, as often as it takes."""
+    with database.read() as connection:
+        calls = select(message.c.channel, message.c.state, customer.c.external_id).where(message.c.route == "call")
+        rows = connection.execute(calls.join(customer, customer.c.id == message.c.customer_id)).all()
+    assert rows
+    for channel, state, name in rows:
+        outcome.states[f"call {state}"] += 1
+        writes = channel.startswith(CALL)
+        path = f"/{'book' if writes else 'read'}/{name}"
+        if writes and books.done[path] > 1:
+            outcome.duplicates.append(path)
+        if state in ("queued", "claimed", "dispatching") or (state == "accepted" and not books.done[path]):
+            outcome.lost.append(path)
+        if state == "refused" and writes and books.done[path]:
+            outcome.lost.append(f"{path} was asked, and is recorded as refused")
 
 
 def main(arguments: list[str]) -> None:

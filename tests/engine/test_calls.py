@@ -19,6 +19,7 @@ from engine.language.check import check_directory
 from engine.runtime import pausing
 from engine.runtime.doubts import resolve
 from engine.runtime.outbox import latest
+from engine.runtime.status import status
 from engine.store.database import Database
 from tests.engine.shop import Shop
 from tests.guarded.server import Behave, Server, answering, serving
@@ -36,6 +37,7 @@ steps:
       {json}
       save: quote
       answer: {{price: money}}
+    when: customer.score is not set
   - branch:
       - if: quote.price == 12.5
         then: [{{exit: quoted}}]
@@ -227,6 +229,27 @@ def test_a_pause_holds_calls_and_an_exit_stops_them(asking: Asking, database: Da
     shop.later(minutes=1)
     assert not server.asked
     assert outcome(shop) == [("stopped", "left_journey", 1)]
+
+
+def test_what_when_says_by_the_time_of_the_call_holds(asking: Asking, database: Database) -> None:
+    shop, server = asking(QUOTED)
+    with database.write() as connection:
+        pausing.pause(connection, "j", shop.clock.now())
+    buys(shop)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE customer SET attributes = '{\"score\": 7}'")
+        pausing.resume(connection, "j")
+    shop.later(minutes=1)
+    assert not server.asked
+    assert outcome(shop) == [("stopped", "when", 1)]
+
+
+def test_calls_count_as_no_messages(asking: Asking, database: Database) -> None:
+    shop, _ = asking(QUOTED)
+    buys(shop)
+    with database.read() as connection:
+        told = status(connection, shop.runtime.content, shop.runtime.registry, shop.clock.now())
+    assert [(one.entered, one.sent) for one in told.journeys] == [(1, 0)]
 
 
 def test_a_host_that_does_not_answer_is_left_alone_and_others_are_not(asking: Asking) -> None:
