@@ -25,7 +25,7 @@ from engine.runtime.belongings import hand_over
 from engine.runtime.identity import identified
 from engine.runtime.ingest import Incoming, arrived, park
 from engine.store.apart import apart
-from engine.store.scratch import fill, insert_into, insert_touched, scratch
+from engine.store.scratch import fill, insert_into, scratch
 from engine.store.tables import IN_JOURNEY, customer, enrolment, event, identity, message
 
 log = logging.getLogger("karibu.merging")

@@ -90,6 +90,7 @@ class Shop:
         *,
         publish: bool = True,
         words: Registry | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Shop:
         files = {
             "workflows/project.yaml": PROJECT,
@@ -100,7 +101,7 @@ class Shop:
         files |= {
             f"workflows/{name}.yaml": f"journey: {name}\ntopic: offers\n{body}" for name, body in journeys.items()
         }
-        for name, body in files.items():
+        for name, body in (files | dict(more or {})).items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(body)
         clock, sink = VirtualClock(START), Sink()
