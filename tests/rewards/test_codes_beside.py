@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -42,7 +43,7 @@ def beside(shop: Shop, number: int, chunk: int) -> list[Shop]:
     """So many engines, which move so few at once that all of them are in the pool at the same time."""
     engines = [shop.beside(shop.runtime.database) for _ in range(number)]
     for one in engines:
-        one.runtime.pace.LARGE = chunk  # type: ignore[misc]
+        one.runtime.pace.LARGE = chunk
     return engines
 
 
@@ -65,7 +66,7 @@ def test_eight_engines_that_ask_for_the_last_codes_tell_each_to_one(
     stock(shop, "few", *(f"F-{n}" for n in range(60)))
     crowd(shop, 100)
     engines = beside(shop, EIGHT, chunk=3)
-    at_once([lambda engine=engine: turn(engine) for engine in engines])
+    at_once([partial(turn, engine) for engine in engines])
     rest(shop)
     nobody_shares(shop)
     assert len(told(shop)) == 60 and all(len(codes) == 1 for codes in told(shop).values())
@@ -98,7 +99,7 @@ def test_pools_that_make_codes_beside_each_other_make_no_more_than_they_may(
     shop = giving(tmp_path, postgres_database, "  - coupon: scarce\n  - send: email/code\n")
     crowd(shop, 40)
     engines = beside(shop, EIGHT, chunk=3)
-    at_once([lambda engine=engine: turn(engine) for engine in engines])
+    at_once([partial(turn, engine) for engine in engines])
     rest(shop)
     nobody_shares(shop)
     assert len(told(shop)) == 12 and states(shop, "scarce") == {"issued": 12}
@@ -128,7 +129,7 @@ def test_releases_race_with_messages_and_no_code_is_told_to_two(postgres_databas
             with postgres_database.write() as connection:
                 coupons.release(connection, list(shop.runtime.programs().values()))
 
-    at_once([*(lambda engine=engine: turn(engine) for engine in engines), leaves, comes, releases, releases])
+    at_once([*(partial(turn, engine) for engine in engines), leaves, comes, releases, releases])
     for _ in range(6):
         shop.later(minutes=1)
     delivered = {address: codes for address, codes in told(shop).items() if shop.sink.answers.get(address) is None}
@@ -200,5 +201,5 @@ def test_two_who_load_the_same_file_add_each_code_once(postgres_database: Databa
     file = tmp_path / "codes.csv"
     file.write_text("code\n" + "".join(f"F-{n}\n" for n in range(2_000)))
     engines = beside(shop, 4, chunk=3)
-    at_once([lambda engine=engine: load(engine.runtime, "few", file) for engine in engines])
+    at_once([partial(load, engine.runtime, "few", file) for engine in engines])
     assert states(shop, "few") == {"available": 2_000}
