@@ -62,6 +62,7 @@ class Rules:
                 for one in happened
                 if one.incoming.name == by.event
                 and isinstance(number := one.incoming.properties.get(by.property), int | float)
+                and not isinstance(number, bool)  # true is no number of points
                 and 1 <= number <= MOST
             ]
             points.spend(connection, spent, now)
