@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from engine.cohort.facts import PAGE
 from engine.language.project import Project
 from engine.language.rewards import Points, Tier
 from engine.runtime import coupons, points
@@ -47,8 +48,9 @@ class Rules:
         return cls(redeems, project.points, project.tiers)
 
     def apply(self, connection: Connection, fresh: Iterable[Happened], now: datetime) -> None:
-        """Do what these events mean, of which each customer has one at most."""
-        happened = list(fresh)
+        """Do what these events mean, of which each customer has one at most. What came with a browser key may be
+        anybody's word: it spends nobody's points, takes none back, and uses up no code."""
+        happened = [one for one in fresh if not one.incoming.source.endswith(PAGE)]
         for (name, property_), pools in self.redeems.items():
             used = [
                 Used(code, one.event_id, one.incoming.occurred_at)

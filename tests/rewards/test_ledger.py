@@ -26,7 +26,7 @@ from engine.segments.frame import Frame
 from engine.store.database import Database
 from engine.store.tables import customer, points_entry, points_lot
 from tests.engine.shop import Shop, person
-from tests.rewards.giving import REWARDS
+from tests.rewards.giving import REWARDS, stock
 
 KINDS = {"plain": (0, None), "soon": (0, 5), "later": (2, 3)}
 """Gifts: days until they can be spent, and then days until they expire."""
@@ -313,6 +313,25 @@ def test_a_refund_of_what_was_spent_is_taken_from_what_else_there_is(database: D
         ("taken_back", -20, 100),
         ("taken_back", -30, 80),
     ]
+
+
+def test_what_a_page_says_moves_no_points_and_uses_up_no_code(database: Database, tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, database)
+    stock(shop, "few", "F-1")
+    shop.happens("amina", "plain", n=100, order_id="A")
+    shop.settle()
+    told: dict[str, dict[str, Any]] = {
+        "spends": {"points": 50},
+        "refunded": {"order_id": "A"},
+        "purchase": {"coupon": "F-1"},
+        "plain": {"n": 900},
+    }
+    for event, properties in told.items():
+        shop.runtime.ingest([Incoming("amina", event, event, shop.clock.now(), properties, source="api:page")])
+    shop.settle()
+    assert shop.rows("SELECT points, remaining FROM points_lot") == [(100, 100)]
+    assert shop.rows("SELECT state FROM coupon") == [("available",)]
+    assert "points_1 nothing page" in shop.decisions("amina")
 
 
 @pytest.mark.parametrize("number", [float("1e300"), -1e300, 2**60, True, "100", None])
