@@ -32,6 +32,9 @@ _FACT_OF = {column: fact for fact, columns in _TOGETHER.items() for column in co
 ADDRESSES = ("email", "phone", "push_token")
 """Facts that messages go to."""
 
+PAGE = ":page"
+"""Follows the source of an event that came with a browser key."""
+
 CREATED = "created_at"
 AGES = 2**52
 """Microseconds by which a page's word is older than any of the shop's, some 140 years: so it is below 0."""

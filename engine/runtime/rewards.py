@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from engine.cohort.facts import PAGE
 from engine.language.project import Project
 from engine.language.rewards import Points, Tier
 from engine.runtime import coupons, points
@@ -47,8 +48,9 @@ class Rules:
         return cls(redeems, project.points, project.tiers)
 
     def apply(self, connection: Connection, fresh: Iterable[Happened], now: datetime) -> None:
-        """Do what these events mean, of which each customer has one at most."""
-        happened = list(fresh)
+        """Do what these events mean, of which each customer has one at most. What came with a browser key may be
+        anybody's word: it spends nobody's points, takes none back, and uses up no code."""
+        happened = [one for one in fresh if not one.incoming.source.endswith(PAGE)]
         for (name, property_), pools in self.redeems.items():
             used = [
                 Used(code, one.event_id, one.incoming.occurred_at)
@@ -62,6 +64,7 @@ class Rules:
                 for one in happened
                 if one.incoming.name == by.event
                 and isinstance(number := one.incoming.properties.get(by.property), int | float)
+                and not isinstance(number, bool)  # true is no number of points
                 and 1 <= number <= MOST
             ]
             points.spend(connection, spent, now)

@@ -1,4 +1,4 @@
-"""The starter content: six journeys with their templates, a complete project that `karibu init` copies."""
+"""The starter content: seven journeys with their templates, a complete project that `karibu init` copies."""
 
 from __future__ import annotations
 

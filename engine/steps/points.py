@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, model_validator
-from sqlalchemy import Double, and_, case, literal, null, select
+from sqlalchemy import Double, and_, case, func, literal, not_, null, select
 
-from engine.cohort.cohort import Cohort, Judgement, moving
+from engine.cohort.cohort import Cohort, Judgement, entry_event, moving
+from engine.cohort.facts import PAGE
 from engine.cohort.points import GIVEN, MOST, NOTHING, assess, give
 from engine.cohort.scope import Scope
 from engine.cohort.step import Step
@@ -46,7 +47,8 @@ class Gift(Model):
 
 @step("points")
 class Points(Step):
-    """Gives the customer points, once each time they come here. None where the number is missing or below 1."""
+    """Gives the customer points, once each time they come here. None where the number is missing or below 1, or where
+    an event from a page, which anybody can send, let them in."""
 
     points: Gift
 
@@ -55,9 +57,12 @@ class Points(Step):
         money = scope.typed(text).type.kind is Kind.MONEY
         unit = float(10**scope.program.vocabulary.digits) if money else 1.0
         number = Floor(scope.number(text) / literal(unit, Double) + literal(ALMOST, Double))
-        some = and_(number >= 1, number <= MOST)
+        # Whoever opens a page of the shop can read its browser key, and tell of a purchase of any size.
+        anybody = func.coalesce(entry_event.c.source, "").endswith(PAGE, autoescape=True)
+        some = and_(number >= 1, number <= MOST, not_(anybody))
         detail = case((some, json_object({"points": number})), else_=null())
-        return Judgement(case((some, GIVEN), else_=NOTHING), detail=detail)
+        reason = case((anybody, "page"), else_=null())
+        return Judgement(case((some, GIVEN), else_=NOTHING), reason, detail=detail)
 
     def move(self, node: Node, scope: Scope, cohort: Cohort) -> None:
         gift = self.points

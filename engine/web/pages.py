@@ -2,7 +2,8 @@
 
     may      send events, of whomever they name; tell facts about them; say which customer their browser is of
     may not  change what the shop has told, or an address (engine/cohort/facts.py); make two known customers one
-             (engine/runtime/customers.py); say yes for somebody, give them a tag, say since when they are a customer
+             (engine/runtime/customers.py); say yes for somebody, give them a tag, say since when they are a customer;
+             spend or earn points, or use up a code (engine/runtime/rewards.py, engine/steps/points.py)
 
 Their events have keys of their own, so nobody can use up the key of the shop's next order. A no is taken, though it may
 be somebody else's: a mail too few is the smaller harm, and the consent says that it came from a page.
@@ -14,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.cohort.facts import ADDRESSES, fact_of
+from engine.cohort.facts import ADDRESSES, PAGE, fact_of
 from engine.runtime.door import Problems
 from engine.runtime.identity import EMAIL, PHONE, Who
 from engine.runtime.profile import Profile
 
-SOURCE = ":page"
+SOURCE = PAGE
 """Follows the source of an event that a page has sent."""
 
 CONSENT = "page"

@@ -91,6 +91,7 @@ class Shop:
         publish: bool = True,
         words: Registry | None = None,
         gate: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> Shop:
         """`gate`: what project.yaml says of caps and quiet hours."""
         files = {
@@ -102,7 +103,7 @@ class Shop:
         files |= {
             f"workflows/{name}.yaml": f"journey: {name}\ntopic: offers\n{body}" for name, body in journeys.items()
         }
-        for name, body in files.items():
+        for name, body in (files | dict(more or {})).items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(body)
         clock, sink = VirtualClock(START), Sink()

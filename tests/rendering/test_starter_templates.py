@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,16 @@ WELL_KNOWN: dict[str, Any] = {
         "items": [{"sku": "A1", "name": "Coffee", "qty": 2, "price": Money(1450, "USD")}, {"sku": "B2"}],
     },
     "shipped": {"carrier": "Posta", "tracking_url": "https://track.example/1"},
+    "coupon": {"code": "CODE-23456789", "expires": datetime(2026, 4, 1, tzinfo=UTC)},
+    "_calls": {"points()": 80},
 }
-STRANGER: dict[str, Any] = {"customer": {}, "entry": {"order_id": "D-1", "cart_id": "C1"}, "shipped": {}}
+STRANGER: dict[str, Any] = {
+    "customer": {},
+    "entry": {"order_id": "D-1", "cart_id": "C1"},
+    "shipped": {},
+    "coupon": WELL_KNOWN["coupon"],  # without one nothing that carries it is sent
+    "_calls": {"points()": 0},
+}
 
 
 @dataclass(frozen=True)
