@@ -148,6 +148,23 @@ def test_a_run_costs_prefect_four_requests_and_begins_as_running(
         assert [state["name"] for state in told] == ["Running", "Completed"]
 
 
+def test_runs_begun_ahead_open_while_others_move_and_take_the_passes_that_come(
+    shop: Shop, prefect: PrefectServer
+) -> None:
+    with driven(shop, prefect) as runs:
+        shop.happens("ordered")
+        shop.happens("signed_up")
+        runs.begin({"frail": "ahead 1", "welcome": "ahead 2"})
+        assert shop.standing("welcome") == {"hello": 1}  # to begin a run moves nobody
+        eventually(lambda: [run["state"]["name"] for run in runs_of(prefect, "ahead 2")] == ["Running"])
+        runs.advance("frail", "ahead 1")
+        runs.advance("welcome", "ahead 2")
+    for journey, name, moved in (("frail", "ahead 1", 3), ("welcome", "ahead 2", 5)):
+        (run,) = runs_of(prefect, name, journey)
+        assert run["state"]["name"] == "Completed"
+        assert len(tasks_of(prefect, run, moved)) == moved
+
+
 def test_a_wake_is_a_pass_in_the_resident_run_which_closes_when_it_is_quiet(shop: Shop, prefect: PrefectServer) -> None:
     with JourneyRuns(shop.runtime, prefect.api_url, RESIDENT) as runs:
         assert runs.connected(PATIENCE)
