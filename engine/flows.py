@@ -26,15 +26,15 @@ from httpx import Response
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.actions import ArtifactCreate, FlowRunCreate
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import RunInput, State, StateType, TaskRunResult
+from prefect.client.schemas.objects import FlowRun, FlowRunPolicy, RunInput, State, StateType, TaskRunResult
 from prefect.context import AsyncClientContext, FlowRunContext, SyncClientContext
 from prefect.events.worker import EventsWorker
 from prefect.filesystems import LocalFileSystem
-from prefect.flow_engine import run_flow_async
+from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.settings import temporary_settings
-from prefect.states import Completed, Crashed, Failed, Pending
+from prefect.states import Completed, Crashed, Failed, Running, to_state_create
 from prefect.task_engine import run_task_async
 from sqlalchemy import select
 
@@ -83,6 +83,7 @@ class JourneyFlow:
         self._visitors: dict[str, Visitor] = {}
         self._tasks: dict[Place, Task[..., Any]] = {}
         self._version = _version(runtime, program)
+        self._flow_id: UUID | None = None
         self.flow: Flow[..., Any] = _flow(self._body, program, self._version)
 
     async def run(self, client: PrefectClient, name: str, visitor: Visitor) -> State[Any]:
@@ -92,12 +93,39 @@ class JourneyFlow:
         tags = [MARK, self.program.name, f"v{self.program.number}", self.program.journey.enter.type]
         self._visitors[token] = visitor
         try:
-            run = await client.create_flow_run(self.flow, name, parameters, tags=tags, state=Pending())
-            state = await run_flow_async(self.flow, run, parameters, return_type="state")
+            engine = _Engine(flow=self.flow, parameters=parameters)
+            engine.opened = await self._opened(client, name, parameters, tags)
+            async with engine.start():
+                while engine.is_running():
+                    async with engine.run_context():
+                        _ = await engine.call_flow_fn()
+            state = engine.state
             assert isinstance(state, State)
             return state
         finally:
             self._visitors.pop(token, None)
+
+    async def _opened(self, client: PrefectClient, name: str, parameters: dict[str, Any], tags: list[str]) -> FlowRun:
+        """A run that Prefect shows as running: in one request, the first time in two."""
+        if self._flow_id is None:
+            self._flow_id = await client.create_flow_from_name(self.program.name)
+        request = FlowRunCreate(
+            flow_id=self._flow_id,
+            flow_version=self._version,
+            name=name,
+            parameters=parameters,
+            tags=tags,
+            state=to_state_create(Running()),
+            empirical_policy=FlowRunPolicy(retries=0, retry_delay=0),
+        )
+        try:
+            answer = await client.request(
+                "POST", "/flow_runs/", json=request.model_dump(mode="json", exclude_unset=True)
+            )
+        except Exception:
+            self._flow_id = None  # another server may have come in its place
+            raise
+        return FlowRun.model_validate(answer.json())
 
     async def _body(self, journey: str, version: int = 0, run: str = "", part: int = 0, of: int = 1) -> State[Any]:
         visitor = self._visitors.pop(run, None) or _Nobody()
@@ -131,6 +159,19 @@ def compiled(runtime: Runtime, program: Program) -> Flow[..., Any]:
     return JourneyFlow(runtime, program).flow
 
 
+class _Engine(AsyncFlowRunEngine[..., Any]):
+    """Prefect's engine for a run that was opened as running: it has nothing to create, describe or propose before it
+    begins. Four requests a run, instead of eight."""
+
+    opened: FlowRun
+
+    async def create_flow_run(self, client: PrefectClient) -> FlowRun:
+        return self.opened
+
+    async def begin_run(self) -> State[Any]:
+        return self.state
+
+
 class _Drawn:
     """Moves steps as tasks of the flow run it is made in, each with edges from the steps that lead to it."""
 
@@ -148,14 +189,16 @@ class _Drawn:
                 for node in program.graph.nodes.values()
                 if step_id in node.leads_to and (program.version_id, node.id) in self._last
             }
+            task, parameters = self.compiled.task(program, step_id), {"pass_id": pass_id}
             # What `task(…, wait_for=…)` does; that would fetch the results of finished tasks through another thread.
-            state = await run_task_async(
-                self.compiled.task(program, step_id),
-                parameters={"pass_id": pass_id},
+            # Made here, the task run is told of twice, as running and as ended, and not as pending before.
+            run = await task.create_local_run(
+                parameters=parameters,
+                flow_run_context=FlowRunContext.get(),
                 wait_for=[None],
-                dependencies={"wait_for": leads_here},
-                return_type="state",
+                extra_task_inputs={"wait_for": leads_here},
             )
+            state = await run_task_async(task, task_run=run, parameters=parameters, return_type="state")
             assert isinstance(state, State)
         finally:
             _moving.reset(token)

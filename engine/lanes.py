@@ -17,7 +17,7 @@ import contextvars
 import importlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -190,6 +190,10 @@ class Office:
     async def advance(self, journey: str, name: str | None) -> Outcome:
         return await self.lane(journey).advance(name)
 
+    async def begin(self, names: Mapping[str, str]) -> None:
+        for journey, name in names.items():
+            await self.lane(journey).begin(name)
+
     async def end(self, journeys: Iterable[str]) -> None:
         for journey in journeys or list(self._lanes):
             await self.lane(journey).close()
@@ -242,6 +246,11 @@ class Lane:
                 self._leave()
             return outcome
 
+    async def begin(self, name: str) -> None:
+        """Begin to open a run, unless one is open, and don't wait for it."""
+        async with self._one:
+            await self._visit(name)
+
     async def close(self) -> None:
         """Close the run that is open, after the pass it is in."""
         async with self._one:
@@ -253,20 +262,21 @@ class Lane:
 
     async def _open(self, name: str | None) -> Visit | None:
         """The run that is open, or a new one. None: Prefect is away, or takes longer than our patience."""
-        if self.visit is not None and self.visit.ended:
-            self._leave()
-        if self.visit is None:
-            client = self.office.client()
-            if client is None:
-                return None
-            program = await self.office.call(self.passes.newest)
-            if program is None:
-                return None
-            self.visit = Visit(self.office, self.office.compiled(program), client, name or self._name())
+        visit = await self._visit(name)
+        if visit is not None and not visit.awaited:
             # While Prefect is away nobody waits for it: whether it is back is found out beside the passes.
             waits = not self.office.away or self.manner.linger is None
-            await self.visit.wait(self.manner.patience if waits else 0)
-        return self.visit if self.visit.open else None
+            await visit.wait(self.manner.patience if waits else 0)
+        return visit if visit is not None and visit.open else None
+
+    async def _visit(self, name: str | None) -> Visit | None:
+        """The visit there is, or a new one, whose run is being opened."""
+        if self.visit is not None and self.visit.ended:
+            self._leave()
+        client = self.office.client() if self.visit is None else None
+        if client is not None and (program := await self.office.call(self.passes.newest)) is not None:
+            self.visit = Visit(self.office, self.office.compiled(program), client, name or self._name())
+        return self.visit
 
     def _leave(self) -> None:
         if self.visit is not None:
@@ -305,6 +315,7 @@ class Visit:
     def __init__(self, office: Office, compiled: JourneyFlow, client: PrefectClient, name: str) -> None:
         self.office = office
         self.open = False
+        self.awaited = False
         self._asks: asyncio.Queue[tuple[Ask, asyncio.Future[Outcome]] | None] = asyncio.Queue()
         self._answer: asyncio.Future[Outcome] | None = None
         self._opened = asyncio.Event()
@@ -325,7 +336,8 @@ class Visit:
         return self._moves >= manner.moves or self.office.loop.time() - self._since >= manner.age
 
     async def wait(self, patience: float) -> None:
-        """Until the run is open, or won't be, for `patience` seconds at most."""
+        """Until the run is open, or won't be, for `patience` seconds at most. Once: after that passes go without it."""
+        self.awaited = True
         opened = asyncio.ensure_future(self._opened.wait())
         waiting: list[asyncio.Future[Any]] = [opened, self._task]
         await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 from types import TracebackType
@@ -91,6 +91,11 @@ class JourneyRuns:
         """Make the passes of a journey until nothing is due, and wait for it; in the run that is open, or in a new one
         of this name. For drivers with a clock of their own. A journey without work opens no run."""
         return self._ask(self._office.advance(journey, name))
+
+    def begin(self, names: Mapping[str, str]) -> None:
+        """Begin to open runs of these journeys (journey to name), in the background: an `advance` then finds its run
+        open while others still moved. For drivers that know who has work."""
+        self._ask(self._office.begin(names))
 
     def end(self, *journeys: str) -> None:
         """Close the runs of these journeys (all, when none is named), in the background."""

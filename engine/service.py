@@ -26,6 +26,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import func, select
 
 from engine.app import App
+from engine.beat import Beat
 from engine.loaded import Loaded
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
@@ -42,7 +43,8 @@ from engine.web.site import Site
 log = logging.getLogger("karibu.service")
 
 TICK = 0.5
-"""Seconds between two looks at the clock: so long may it take until somebody is seen to have joined a segment."""
+"""Seconds from one look at the clock to the next, more when they take longer: so long may it take until somebody is
+seen to have joined a segment."""
 
 WAKE = 0.25
 """Seconds between two looks for those whose wait is over. A look at the clock that takes long doesn't keep them."""
@@ -131,7 +133,6 @@ class Service:
             self.intake.start()
             stack.callback(self.intake.close)
             scheduler = _scheduler()
-            scheduler.add_job(self.tick, "interval", seconds=TICK)
             scheduler.add_job(self.runs.wake, "interval", seconds=WAKE)
             scheduler.add_job(self.runtime.recover, "interval", seconds=RECOVER)
             scheduler.add_job(self.runtime.awake, "interval", seconds=RECOVER)
@@ -140,6 +141,9 @@ class Service:
             stack.callback(self.count)
             scheduler.start()
             stack.callback(scheduler.shutdown)
+            clock = Beat(self.tick, TICK)
+            clock.start()
+            stack.callback(clock.stop)
             self._greet()
             if since is not None:
                 self.say(f"Nothing is sent: nobody was at work on this database since {since:%Y-%m-%d %H:%M} UTC.")

@@ -86,8 +86,10 @@ def replay(
             lower, upper = bisect_right(moments, plan[look - 1]), bisect_right(moments, now)
             _happen(app, [event for _, event in events[lower:upper]], look)
         failed = dict(app.runtime.tick().failed)
-        for journey in sorted({work.journey for work in app.runtime.work()}):
-            for why in runs.advance(journey, name=f"{journey} {day}").failed.values():
+        names = {journey: f"{journey} {day}" for journey in sorted({work.journey for work in app.runtime.work()})}
+        runs.begin(names)
+        for journey, name in names.items():
+            for why in runs.advance(journey, name).failed.values():
                 failed[journey] = why
         if failed:
             # To go on would be to decide late: run again, the demo takes up this very look.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
+import httpx
 import orjson
 import pytest
 
@@ -28,6 +31,7 @@ SHOWN = replace(QUICK, patience=PATIENCE)
 """Every pass waits for Prefect, however slow it is, so it is seen there."""
 RESIDENT = replace(SHOWN, linger=PATIENCE)
 DRIVEN = Manner(linger=None, patience=PATIENCE)
+UUID_ = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def sent(shop: Shop, count: int) -> None:
@@ -105,6 +109,60 @@ def test_a_driver_gets_a_run_for_each_virtual_day_with_a_pass_for_each_look(shop
     assert [run["name"] for run in named] == ["daily 2026-03-01", "daily 2026-03-03"]
     assert len(tasks_of(prefect, named[0], 10)) == 10
     assert shop.standing("welcome") == {None: 2}
+
+
+def test_a_run_costs_prefect_four_requests_and_begins_as_running(
+    shop: Shop, prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+    send = httpx.AsyncClient.send
+
+    async def heard(client: httpx.AsyncClient, request: httpx.Request, **how: Any) -> httpx.Response:
+        answer = await send(client, request, **how)
+        if answer.status_code != 503:  # two of Prefect's transactions met: the request is repeated
+            asked.append((request.method, UUID_.sub("ID", request.url.path)))
+        return answer
+
+    with driven(shop, prefect) as runs:
+        shop.happens("ordered")
+        runs.advance("frail", name="known")
+        runs.end()
+        runs.settle()
+        monkeypatch.setattr(httpx.AsyncClient, "send", heard)
+        shop.happens("ordered")
+        runs.advance("frail", name="frugal")
+    assert asked == [
+        ("POST", "/api/flow_runs/"),
+        ("GET", "/api/flow_runs/ID"),
+        ("POST", "/api/artifacts/"),
+        ("POST", "/api/flow_runs/ID/set_state"),
+    ]
+    (run,) = runs_of(prefect, "frugal", "frail")
+    assert run["start_time"] and run["end_time"] and run["run_count"] == 1
+    with urlopen(f"{prefect.api_url}/flow_run_states/?flow_run_id={run['id']}") as answer:
+        states = sorted(orjson.loads(answer.read()), key=lambda state: state["timestamp"])
+    assert [state["name"] for state in states] == ["Running", "Completed"]
+    for task in tasks_of(prefect, run, 3):
+        with urlopen(f"{prefect.api_url}/task_run_states/?task_run_id={task['id']}") as answer:
+            told = sorted(orjson.loads(answer.read()), key=lambda state: state["timestamp"])
+        assert [state["name"] for state in told] == ["Running", "Completed"]
+
+
+def test_runs_begun_ahead_open_while_others_move_and_take_the_passes_that_come(
+    shop: Shop, prefect: PrefectServer
+) -> None:
+    with driven(shop, prefect) as runs:
+        shop.happens("ordered")
+        shop.happens("signed_up")
+        runs.begin({"frail": "ahead 1", "welcome": "ahead 2"})
+        assert shop.standing("welcome") == {"hello": 1}  # to begin a run moves nobody
+        eventually(lambda: [run["state"]["name"] for run in runs_of(prefect, "ahead 2")] == ["Running"])
+        runs.advance("frail", "ahead 1")
+        runs.advance("welcome", "ahead 2")
+    for journey, name, moved in (("frail", "ahead 1", 3), ("welcome", "ahead 2", 5)):
+        (run,) = runs_of(prefect, name, journey)
+        assert run["state"]["name"] == "Completed"
+        assert len(tasks_of(prefect, run, moved)) == moved
 
 
 def test_a_wake_is_a_pass_in_the_resident_run_which_closes_when_it_is_quiet(shop: Shop, prefect: PrefectServer) -> None:
