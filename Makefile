@@ -1,7 +1,7 @@
 # make demo    a year of real baskets, its last eight weeks replayed through the starter journeys (SERVE=1: stays up)
 # make test    lint, types, layers and every test: what CI runs
 # make lint    the first three of them
-# make bench-cohort, bench-segment, bench-flow, bench-ingest, bench-overload, bench-import, bench-entry, bench-join, bench-wake, bench-gate, bench-send
+# make bench-cohort, bench-segment, bench-flow, bench-ingest, bench-overload, bench-import, bench-entry, bench-join, bench-wake, bench-gate, bench-send, bench-urgent
 #              measure; the last line printed is one JSON object
 # make crash N=300    kills engines while they send, and counts what the provider got
 # make docs    writes docs/reference.md anew from the code
