@@ -55,7 +55,7 @@ _QUEUE = (
 SELECT id, 'email', 'offers', 'on', {now}, 'bench' FROM customer""",
     """INSERT INTO enrolment (id, journey, version_id, customer_id, key, cause, side_by_side, state, step,
     visit, entered_at, moved_at)
-SELECT id, 'campaign', {version}, id, '', 'event:' || id, {false}, 'standing', 'tells', 1, {now}, {now} 
+SELECT id, 'campaign', {version}, id, '', 'event:' || id, {false}, 'standing', 'tells', 1, {now}, {now}
 FROM customer""",
     """INSERT INTO message (id, enrolment_id, visit, route, customer_id, version_id, step, channel, template, topic,
     state, queued_at, due_at, fence, attempts)
