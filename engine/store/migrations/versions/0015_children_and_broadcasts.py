@@ -7,8 +7,8 @@ from alembic import op
 
 from engine.store.types import id_type, json_type, text_type
 
-revision = "0016"
-down_revision = "0015"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:

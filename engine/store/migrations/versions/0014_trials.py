@@ -7,7 +7,7 @@ from alembic import op
 
 from engine.store.types import Instant, id_type, text_type
 
-revision = "0015"
+revision = "0014"
 down_revision = "0013"
 
 
