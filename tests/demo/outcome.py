@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ ASKED = {
 }
 
 
+CODE = re.compile(r"\b(BDAY|BACK)-[0-9A-Z]{6,}")
+
 EVENTS = select(event.c.id, event.c.source, event.c.key)
 
 
@@ -71,7 +74,8 @@ def files(mail: Path) -> list[Path]:
 
 
 def sent(mail: Path) -> list[tuple[str, ...]]:
-    """Each message by whom it went to, what it says first, and its virtual time."""
+    """Each message by whom it went to, what it says first (but for the code of a coupon, which chance makes), and its
+    virtual time."""
     found = []
     for path in files(mail):
         if path.suffix == ".eml":
@@ -80,5 +84,5 @@ def sent(mail: Path) -> list[tuple[str, ...]]:
         else:
             one = orjson.loads(path.read_bytes())
             said = (one["to"], one.get("text") or one["title"], one["at"])
-        found.append((path.parent.name, *map(str, said)))
+        found.append((path.parent.name, *(CODE.sub(r"\1-…", str(one)) for one in said)))
     return sorted(found)

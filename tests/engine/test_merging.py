@@ -192,7 +192,7 @@ def test_of_two_words_about_a_topic_the_strictest_holds(database: Database, tmp_
 
     def says(name: str, *words: tuple[str, str, int]) -> None:
         said = (
-            Consented("email", topic, state, source=f"{name}", at=START + timedelta(hours=at))
+            Consented("email", topic, state, source=f"{name}", at=START - timedelta(days=1) + timedelta(hours=at))
             for topic, state, at in words
         )
         people.describe(name, Profile(consents=tuple(said)))

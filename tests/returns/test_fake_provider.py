@@ -90,7 +90,7 @@ def provider(tmp_path: Path, listener: Listener) -> Iterator[Running]:
 
 
 def mail(provider: Running, to: str, ref: str) -> None:
-    channel = SendGrid("SG.fake", provider.url, SendGridOptions(timeout=PATIENCE))
+    channel = SendGrid("SG.fake", provider.url, SendGridOptions(timeout=60))
     channel.send(outgoing(to=to, ref=ref))
     channel.close()
 

@@ -36,12 +36,22 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2026, 1, 1), timezones=st.
 schemathesis.openapi.format("date-time", moments.map(datetime.isoformat))
 
 
+def without_formats(value: Any) -> Any:
+    """The document without formats of ours, which schemathesis takes every text to be a violation of."""
+    if isinstance(value, dict):
+        return {name: without_formats(one) for name, one in value.items() if (name, one) != ("format", "id")}
+    return [without_formats(one) for one in value] if isinstance(value, list) else value
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)])
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_schemathesis_finds_nothing(start: Start, request: pytest.FixtureRequest, mode: Any, database: str) -> None:
     service = start(request.getfixturevalue(database))
-    loaded = schemathesis.openapi.from_dict(openapi.document())
+    document = openapi.document()
+    if mode is schemathesis.GenerationMode.NEGATIVE:
+        document = without_formats(document)
+    loaded = schemathesis.openapi.from_dict(document)
     loaded.config.update(base_url=service.url)
     loaded.config.generation.update(allow_x00=False)
     rejected = schemathesis.checks.CHECKS.get_one("negative_data_rejection")
@@ -57,7 +67,9 @@ def test_schemathesis_finds_nothing(start: Start, request: pytest.FixtureRequest
             statuses[case.path, answer.status_code] += 1
             # Of a list with a faulty event the others are taken, and the fault is told: that is no false yes.
             told = answer.status_code == 202 and "errors" in answer.json()
-            case.validate_response(answer, headers=allowed, excluded_checks=[rejected] if told else [])
+            # A wrong key isn't sent: ours is.
+            sent = any(where != "header" and how.mode.is_negative for where, how in case.meta.components.items())
+            case.validate_response(answer, headers=allowed, excluded_checks=[rejected] if told or not sent else [])
 
         try:
             every()
