@@ -61,6 +61,8 @@ class Books:
         self.done: Counter[str] = Counter()
 
     def behave(self, connection: socket.socket, asked: bytes) -> None:
+        if b" " not in asked:
+            return  # whoever asks was killed before they had said what
         with self._lock:
             mode = "200" if self.calm else self._chance.choices(("200", "429", "500", "hang up"), (12, 2, 2, 2))[0]
             if mode != "429":
