@@ -308,6 +308,10 @@ def _name_candidates(
 
 def _judge_candidates(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
     """Puts those of the candidates who join or leave into `judged`."""
+    if connection.dialect.name == "postgresql":
+        # It guesses from the size of the table, in which the candidates of earlier segments still lie, and for so many
+        # it would read all customers.
+        connection.exec_driver_sql(f"ANALYZE {candidates.name}")
     found = verdicts(segment.typed, now, zone, customer.c.id.in_(select(candidates.c.customer_id)))
     connection.execute(insert(judged).from_select(["customer_id", "inside"], found))
     m = segment_member.c
