@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, literal, select, type_coerce, update
 
 from engine.cohort.caps import covering, give_back, reserve
@@ -21,7 +22,7 @@ from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.letters import Letter
 from engine.store.scratch import insert_ignore
-from engine.store.tables import cap_slot, customer, decision, is_held, message
+from engine.store.tables import cap_slot, customer, decision, enrolment, is_held, message
 from engine.store.types import Instant, micros, moment
 
 RENEWED = timedelta(minutes=10)
@@ -159,15 +160,35 @@ def _capped(connection: Connection, program: Program, letters: Sequence[Letter],
 
 def _collapse(connection: Connection, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
     """Of the same message to the same customer, held more than once, the newest of those that come together goes, and
-    no other."""
-    newest = {(letter.customer_id, letter.template): letter.message_id for letter in letters if letter.was_held}
-    for letter in letters:
-        if letter.was_held and newest[letter.customer_id, letter.template] != letter.message_id:
-            asked.stopped[letter.message_id] = DUPLICATE
-    for template in sorted({template for _, template in newest}):
-        people = sorted(who for who, of in newest if of == template)
-        others = and_(is_held(), message.c.customer_id.in_(people), message.c.template == template)
-        connection.execute(update(message).where(others).values(reason=DUPLICATE, due_at=now))
+    no other. About another order (the journey's key), or another item, it is another message."""
+    held = [letter.message_id for letter in letters if letter.was_held]
+    if not held:
+        return
+    rows = select(message.c.id, message.c.customer_id, message.c.template, enrolment.c.key, enrolment.c.item)
+    rows = rows.join(enrolment, enrolment.c.id == message.c.enrolment_id).where(message.c.id.in_(held))
+    about = {
+        row.id: (row.customer_id, row.template, row.key, orjson.dumps(row.item, option=orjson.OPT_SORT_KEYS))
+        for row in connection.execute(rows.order_by(message.c.id))
+    }
+    newest = {what: message_id for message_id, what in about.items()}
+    asked.stopped |= {message_id: DUPLICATE for message_id, what in about.items() if newest[what] != message_id}
+    goes, its, mine = message.alias("goes"), enrolment.alias("its"), enrolment.alias("mine")
+    people = sorted({customer_id for customer_id, *_ in newest})
+    same = (
+        select(goes.c.id)
+        .join(its, its.c.id == goes.c.enrolment_id)
+        .join(mine, mine.c.id == message.c.enrolment_id)
+        .where(
+            goes.c.id.in_(sorted(newest.values())),
+            goes.c.customer_id == message.c.customer_id,
+            goes.c.template == message.c.template,
+            its.c.key == mine.c.key,
+            its.c.item.is_not_distinct_from(mine.c.item),
+        )
+        .correlate(message)
+    )
+    others = and_(is_held(), message.c.customer_id.in_(people), same.exists())
+    connection.execute(update(message).where(others).values(reason=DUPLICATE, due_at=now))
 
 
 def _visits(ids: Collection[int]) -> Select[Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.language.registry import Registry
 from engine.store.database import Database
-from tests.scenarios.shop import MAIL, passes, write
+from tests.scenarios.shop import MAIL, PROJECT, passes, write
 
 ITEM = MAIL % ("{{ item.sku }}", "{{ item.qty }} {{ entry.order_id }}")
 REVIEW = """
@@ -147,3 +147,17 @@ CASES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_each_does_what_its_story_tells(name: str, tmp_path: Path, registry: Registry, database: Database) -> None:
     passes(write(tmp_path, *CASES[name], {"templates/email/item.mjml": ITEM}), registry, database)
+
+
+def test_what_is_held_about_two_items_is_no_duplicate(tmp_path: Path, registry: Registry, database: Database) -> None:
+    night = 'quiet_hours: {from: "21:00", to: "08:00"}\n'
+    more = {"templates/email/item.mjml": ITEM, "workflows/project.yaml": PROJECT + night}
+    journey = "enter: {event: purchase}\nsteps: [{each: entry.items, do: [{send: email/item}]}]\n"
+    story = """
+    - {at: 2026-03-02 23:00, event: purchase, with: {order_id: A1, items: [{sku: A1, qty: 2}, {sku: B2, qty: 1}]}}
+    - {takes: {each_1: do}}
+    - {at: 2026-03-03 08:00, sends: email/item}
+    - {sends: email/item}
+    - {ends: finished}
+    """
+    passes(write(tmp_path, journey, story, more), registry, database)

@@ -205,6 +205,18 @@ CASES: dict[str, tuple[str, str, str]] = {
         - {ends: finished}
         """,
     ),
+    "what is held about two orders goes for each": (
+        NIGHT,
+        "enter: {event: ping, key: entry.n, again: always}\nsteps: [{send: email/a}]\n",
+        """
+        - {at: 2026-03-02 23:00, event: ping, with: {n: 1}}
+        - {after: 1h, event: ping, with: {n: 2}}
+        - {at: 2026-03-03 08:00, sends: email/a}
+        - {ends: finished}
+        - {sends: email/a}
+        - {ends: finished}
+        """,
+    ),
     "a held message takes its slot when it goes": (
         NIGHT + "caps: [{topic: offers, at_most: 1, per: calendar day}]\n",
         ONCE,
