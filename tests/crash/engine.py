@@ -1,10 +1,11 @@
 """An engine that dies when it is told to. Run as a script with the project's directory as its argument.
 
-It imports everything once; then each line of its input, `RUN EVENTS DEATH`, is one life of an engine, in a process of
-its own that is forked from it: it takes up what the last one left, takes in events up to number EVENTS, and does what is
-due. At its DEATH-th boundary it kills itself with SIGKILL; boundaries are each statement, each commit (before and
-after), and each message (before it is handed over, and before its answer is looked at). DEATH 0: it lives. The answer is
-a line of JSON: `died`, and of one that lived how many `boundaries` it passed and the seconds that `recovery` took.
+It imports everything once; then each line of its input, `RUN FIRST EVENTS DEATH`, is one life of an engine, in a
+process of its own that is forked from it: it takes up what the last one left, takes in the events numbered from FIRST to
+before EVENTS, and does what is due. At its DEATH-th boundary it kills itself with SIGKILL; boundaries are each statement,
+each commit (before and after), and each message (before it is handed over, and before its answer is looked at). DEATH 0:
+it lives. The answer is a line of JSON: `died`, whether it said that the events were `taken`, and of one that lived how
+many `boundaries` it passed and the seconds that `recovery` took.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,6 @@ from engine.runtime.profile import Consented, Profile
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 APART = timedelta(minutes=6)
 """Between one life and the next: longer than a claim, so that the leases of the dead have run out."""
-
-LOOK_BACK = 12
-"""Events that are sent again with new ones: their sender can't know whether the dead engine took them."""
 
 
 class Boundaries:
@@ -93,7 +91,7 @@ def customer(number: int) -> Profile:
     return Profile(columns=columns, consents=(Consented("email", "offers"),))
 
 
-def live(app: App, run: int, events: int, boundary: Boundaries) -> float:
+def live(app: App, run: int, events: range, boundary: Boundaries, taken: Callable[[], object]) -> float:
     """One life. The seconds it took to take up what the last one left."""
     now = START + run * APART
     app.clock = VirtualClock(now)
@@ -111,32 +109,33 @@ def live(app: App, run: int, events: int, boundary: Boundaries) -> float:
     recovery = time.monotonic() - begun
     batch = [
         Incoming(f"c{n}", name, f"{name}-{n}", now, {"total": n}, customer(n))
-        for n in range(max(0, events - LOOK_BACK), events)
+        for n in events
         for name in ("purchase", "shipped")
     ]
     runtime.ingest(batch)
+    taken()
     runtime.tick()
     runtime.advance()
     return recovery
 
 
-def answer(app: App, run: int, events: int, death: int) -> dict[str, Any]:
+def answer(app: App, run: int, events: range, death: int) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         boundary = Boundaries(death)
-        recovery = live(app, run, events, boundary)
+        recovery = live(app, run, events, boundary, lambda: os.write(writing, b"taken\n"))
         os.write(writing, json.dumps({"boundaries": boundary.passed, "recovery": recovery}).encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
+        taken, _, told = pipe.read().partition(b"\n")
     _, status = os.waitpid(child, 0)
     died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     if not died and os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"life {run} failed")
-    return {"died": died} | (json.loads(told) if told else {})
+    return {"died": died, "taken": bool(taken)} | (json.loads(told) if told else {})
 
 
 def main() -> None:
@@ -149,8 +148,8 @@ def main() -> None:
         app.renderer.needs(template)
     print("ready", flush=True)
     for line in sys.stdin:
-        run, events, death = map(int, line.split())
-        print(json.dumps(answer(app, run, events, death)), flush=True)
+        run, first, events, death = map(int, line.split())
+        print(json.dumps(answer(app, run, range(first, events), death)), flush=True)
 
 
 if __name__ == "__main__":

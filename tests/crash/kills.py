@@ -33,8 +33,8 @@ from tests.engine.shop import MAIL, PROJECT
 from tests.guarded.server import answering, serving
 
 SEED = 20261125
-EACH = 3
-"""New customers a life."""
+EACH, AGAIN = 3, 12
+"""New customers a life, and how many of those before are told again though their events were taken."""
 MODES = {"accept": 12, "accept-500": 2, "accept-reset": 2, "reset": 2, "500": 1, "429": 2, "hang": 1}
 CALM, STRIDE = 12, 5
 """Lives without a death at the end, each half an hour after the other: in these everything comes to rest."""
@@ -115,9 +115,9 @@ def engines(root: Path, environment: dict[str, str]) -> Iterator[subprocess.Pope
             process.kill()
 
 
-def life(process: subprocess.Popen[str], run: int, events: int, death: int) -> dict[str, Any]:
+def life(process: subprocess.Popen[str], run: int, events: range, death: int) -> dict[str, Any]:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(f"{run} {events} {death}\n")
+    process.stdin.write(f"{run} {events.start} {events.stop} {death}\n")
     process.stdin.flush()
     line = process.stdout.readline()
     assert line, f"an engine failed by itself in life {run}"
@@ -141,20 +141,23 @@ def kill(root: Path, url: str, kills: int, seed: int) -> Outcome:
         database = Database(url)
         prepare(root, environment)
         with engines(root, environment) as process:
-            events = EACH
-            typical = life(process, outcome.lives, events, 0)["boundaries"]
+            events = taken = EACH
+            typical = life(process, outcome.lives, range(events), 0)["boundaries"]
             while outcome.kills < kills:
                 outcome.lives += 1
                 events += EACH
                 provider.mode(chance.choices(list(MODES), list(MODES.values()))[0])
-                told = life(process, outcome.lives, events, chance.randint(1, typical))
+                # Whoever has events to tell tells them until they are said to be taken, and some of them once more.
+                new = range(max(0, taken - AGAIN), events)
+                told = life(process, outcome.lives, new, chance.randint(1, typical))
+                taken = events if told["taken"] else taken
                 outcome.kills += told["died"]
                 if not told["died"]:
                     typical = max(typical // 2, told["boundaries"])
             provider.mode("accept")
             books.calm = True
             for calm in range(1, CALM + 1):
-                told = life(process, outcome.lives + calm * STRIDE, events, 0)
+                told = life(process, outcome.lives + calm * STRIDE, range(max(0, taken - AGAIN), events), 0)
                 outcome.recovery.append(told["recovery"])
         count(outcome, database, provider, events)
         count_calls(outcome, database, books)
