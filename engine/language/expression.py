@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from engine.language import tree
+from engine.language import nesting, tree
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.functions import FUNCTIONS
 from engine.language.moments import parse_date
@@ -84,6 +84,9 @@ def examine(text: str, names: Names, vocabulary: Vocabulary, *, condition: bool 
         return Examined(tree.Unread(), (unreadable,))
     reader = Reader(source, names, vocabulary)
     typed = reader.typed(source.root)
+    if not reader.faults and nesting.depth(typed) > nesting.DEEPEST:
+        hint = "make a segment of a part of it, and ask in_segment(…)"
+        reader.faults.append(ExpressionError("this expression is nested too deeply", typed.span[0], hint))
     if condition and typed.type not in (BOOLEAN, UNREAD):
         message = f"a condition is expected here, and this is {typed.type.spoken}"
         reader.faults.append(ExpressionError(message, typed.span[0], "compare it with something"))

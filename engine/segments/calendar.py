@@ -42,8 +42,9 @@ def _common(year: ColumnElement[Any]) -> ColumnElement[bool]:
 
 def age(born: ColumnElement[Any], today: ColumnElement[Any]) -> ColumnElement[Any]:
     """Whole years between two day numbers; negative for someone not born yet."""
-    # Each date is worked out once, in a subquery of its own.
-    d = select(PartOf(born).label("b"), PartOf(today).label("t")).correlate_except().subquery()
+    # Each date is worked out once, in subqueries of their own: a statement nests no deeper than SQLite can read.
+    days = select(born.label("b"), today.label("t")).correlate_except().subquery()
+    d = select(PartOf(days.c.b).label("b"), PartOf(days.c.t).label("t")).subquery()
     of_leap_day = and_(d.c.b % _int(10000) == 229, d.c.t % _int(10000) == 228, _common(d.c.t // _int(10000)))
     difference = d.c.t - d.c.b + case((of_leap_day, _int(1)), else_=_int(0))
     # Whole division rounds towards zero; years are counted downwards.

@@ -310,10 +310,11 @@ def _negative(typed: tree.Negative, frame: Frame) -> ColumnElement[Any]:
 
 @value.register
 def _local_day(typed: tree.LocalDay, frame: Frame) -> ColumnElement[Any]:
-    at = value(typed.part, frame)
-    if isinstance(at.type, Double):
-        at = calendar.Floor(at)
-    return local_day(at, frame.customer.c.timezone, frame.zone)
+    # The moment stands once, in a subquery of its own: the look for its zone's offset repeats it, deep inside.
+    moment = select(value(typed.part, frame).label("at")).correlate_except().subquery()
+    at = calendar.Floor(moment.c.at) if isinstance(moment.c.at.type, Double) else moment.c.at
+    day = local_day(at, frame.customer.c.timezone, frame.zone)
+    return select(day).correlate_except(moment).scalar_subquery()
 
 
 @value.register

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.language.expression import Names, Vocabulary
+from engine.language.expression import ExpressionError, Names, Vocabulary, parse
 from tests.expressions.oracle import DAY, EPOCH, Happening, Person
 
 OBJECT = {
@@ -409,3 +409,13 @@ def conditions(draw: st.DrawFn, depth: int = 2, inside: str = "") -> str:
 
 
 VALUES = st.sampled_from(["text", "number", "money", "date", "instant", "duration"]).flatmap(lambda k: values(k, 2))
+
+
+def readable(text: str) -> bool:
+    """Whether the language takes it: not when it is nested more deeply than every database can read."""
+    try:
+        parse(text, NAMES, VOCABULARY)
+    except ExpressionError as error:
+        assert "nested too deeply" in str(error), error
+        return False
+    return True
