@@ -17,8 +17,11 @@ DEEPEST = 85
 _STORED = {Kind.TEXT: 10, Kind.NUMBER: 16, Kind.BOOLEAN: 11, Kind.DATE: 20, Kind.INSTANT: 23, Kind.MONEY: 23}
 """Places that reading a stored value takes."""
 
-_LOOKED_UP = 12
-"""The more when it stands with an earlier step and not with the customer or an event."""
+_LEAF, _BIRTHDAY = 14, 47
+"""Places of what reads no stored value, at most, and of what is asked of a birthday."""
+
+_FURTHER: dict[tree.Scope, int] = {"item": 4, "result": 12, "saved": 12}
+"""The more when it stands in a list's entry or with an earlier step, and not with the customer or an event."""
 
 _TAKES: dict[type[Typed], int] = {
     tree.Not: 5,
@@ -30,6 +33,7 @@ _TAKES: dict[type[Typed], int] = {
     tree.Arithmetic: 5,
     tree.Negative: 3,
     tree.LocalDay: 16,
+    tree.FullDate: 12,
     tree.Events: 20,
     tree.UsualGap: 35,
     tree.Age: 20,
@@ -44,11 +48,9 @@ def depth(typed: Typed) -> int:
     """The places of the stack that an expression takes, at most."""
     match typed:
         case tree.Name():
-            return _STORED.get(typed.type.kind, 8) + (_LOOKED_UP if typed.scope in ("result", "saved") else 0)
+            return _STORED.get(typed.type.kind, 8) + _FURTHER.get(typed.scope, 0)
         case tree.DaysUntil() | tree.IsSet() if typed.part.type.kind is Kind.BIRTHDAY:
-            return 47
-        case tree.FullDate():
-            return 20
-    below = max((depth(part) for part in tree.parts(typed)), default=14)
+            return _BIRTHDAY
+    below = max((depth(part) for part in tree.parts(typed)), default=_LEAF)
     more = _FACTOR if isinstance(typed, tree.Arithmetic) and typed.op in "*/" else 0
     return _TAKES.get(type(typed), 0) + more + below

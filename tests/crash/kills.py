@@ -115,6 +115,11 @@ def engines(root: Path, environment: dict[str, str]) -> Iterator[subprocess.Pope
             process.kill()
 
 
+def to_tell(taken: int, events: int) -> range:
+    """Whoever has events tells them until they are said to be taken, and some of them once more."""
+    return range(max(0, taken - AGAIN), events)
+
+
 def life(process: subprocess.Popen[str], run: int, events: range, death: int) -> dict[str, Any]:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(f"{run} {events.start} {events.stop} {death}\n")
@@ -147,9 +152,7 @@ def kill(root: Path, url: str, kills: int, seed: int) -> Outcome:
                 outcome.lives += 1
                 events += EACH
                 provider.mode(chance.choices(list(MODES), list(MODES.values()))[0])
-                # Whoever has events to tell tells them until they are said to be taken, and some of them once more.
-                new = range(max(0, taken - AGAIN), events)
-                told = life(process, outcome.lives, new, chance.randint(1, typical))
+                told = life(process, outcome.lives, to_tell(taken, events), chance.randint(1, typical))
                 taken = events if told["taken"] else taken
                 outcome.kills += told["died"]
                 if not told["died"]:
@@ -157,7 +160,7 @@ def kill(root: Path, url: str, kills: int, seed: int) -> Outcome:
             provider.mode("accept")
             books.calm = True
             for calm in range(1, CALM + 1):
-                told = life(process, outcome.lives + calm * STRIDE, range(max(0, taken - AGAIN), events), 0)
+                told = life(process, outcome.lives + calm * STRIDE, to_tell(taken, events), 0)
                 outcome.recovery.append(told["recovery"])
         count(outcome, database, provider, events)
         count_calls(outcome, database, books)
