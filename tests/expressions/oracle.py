@@ -273,6 +273,10 @@ def _(t: tree.Events, w: World) -> Any:
                 whole += math.trunc(n)
                 millionths += math.trunc((n - math.trunc(n)) * 1_000_000.0 + (-0.5 if n < 0 else 0.5))
         return whole + millionths / 1_000_000.0
+    if t.kept and t.within is None and t.where is None:
+        # A lifetime's amounts are added up as events come in, and a fraction of a minor unit is no amount then.
+        read = [e.properties.get(t.property.path[0]) for e in found]
+        amounts = [n for n, sent in zip(amounts, read, strict=True) if n == sent]
     total = sum(n for n in amounts if n is not None and abs(n) < 2**43)
     return total if abs(total) < 2**53 else None
 
