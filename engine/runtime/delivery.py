@@ -209,12 +209,11 @@ class Delivery:
         now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
         may_go = [letter for letter, _ in wave if letter.message_id not in stops]
-        stops |= broadcasts.same_address(connection, self.program, self.step_id, may_go)
+        asked = holding.quiet(connection, self.program, may_go, now)
+        holding.hold(connection, self.step_id, may_go, asked.held, now)
+        stops |= broadcasts.same_address(connection, self.program, self.step_id, asked.may(may_go))
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
-        asking = [letter for letter in may_go if letter.message_id not in stops]
-        asked = holding.quiet(connection, self.program, asking, now)
-        holding.hold(connection, self.step_id, asking, asked.held, now)
-        stopped += _stopped(asking, asked)
+        stopped += _stopped(may_go, asked)
         self._record(connection, stopped)
         gone = {*stops, *asked.stopped, *asked.held}
         may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in gone]
@@ -332,7 +331,7 @@ def _claimed_as(letters_: Sequence[Letter]) -> ColumnElement[bool]:
 
 
 def _later(connection: Connection, refused: Sequence[tuple[Letter, timedelta]], now: datetime) -> None:
-    """Back to the queue until so long from now."""
+    """Back to the queue until so long from now. Whatever they were held for before is over: they were let go."""
     if refused:
         statement = (
             update(message)
@@ -341,7 +340,7 @@ def _later(connection: Connection, refused: Sequence[tuple[Letter, timedelta]], 
                 message.c.fence == bindparam("under"),
                 message.c.state == "dispatching",
             )
-            .values(state="queued", due_at=bindparam("at"), lease_until=None)
+            .values(state="queued", due_at=bindparam("at"), lease_until=None, reason=None)
         )
         rows = [{"of": letter.message_id, "under": letter.fence, "at": now + after} for letter, after in refused]
         connection.execute(statement, rows)

@@ -12,7 +12,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, literal, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    and_,
+    literal,
+    select,
+    type_coerce,
+    update,
+)
 
 from engine.cohort.caps import covering, give_back, reserve
 from engine.cohort.cohort import HELD_BACK
@@ -21,12 +35,25 @@ from engine.cohort.program import Program
 from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.letters import Letter
-from engine.store.scratch import insert_ignore
+from engine.segments.seen import json_object
+from engine.store.scratch import fill, insert_ignore, scratch
 from engine.store.tables import cap_slot, customer, decision, enrolment, is_held, message
-from engine.store.types import Instant, micros, moment
+from engine.store.types import Instant, id_type, micros, moment
 
 RENEWED = timedelta(minutes=10)
 """A slot counts from when its message is sent: one that was taken longer ago than this is taken anew before that."""
+
+
+holds = Table(
+    "holds",
+    MetaData(),
+    Column("message_id", id_type(), primary_key=True, autoincrement=False),
+    Column("fence", Integer),
+    Column("due_at", Instant()),
+    Column("reason", Text),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
 
 
 @dataclass
@@ -67,43 +94,29 @@ def hold(
     held: Mapping[int, tuple[datetime, str]],
     now: datetime,
 ) -> None:
-    """Back to the queue until then: these never left, which is no attempt. A decision says so, once a visit."""
+    """Back to the queue until then: these never left, which is no attempt. A decision says so, once a visit.
+
+    A claim that was lost meanwhile (the fence has risen) is none of ours to hold."""
     mine = [(letter, *held[letter.message_id]) for letter in letters if letter.message_id in held]
     if not mine:
         return
-    back = (
-        update(message)
-        .where(
-            message.c.id == bindparam("of"),
-            message.c.fence == bindparam("under"),
-            message.c.state.in_(("claimed", "dispatching")),
-        )
-        .values(
-            state="queued",
-            due_at=bindparam("until"),
-            reason=bindparam("why"),
-            lease_until=None,
-            attempts=message.c.attempts - 1,
-        )
+    scratch(connection, holds)
+    fill(connection, holds, [(letter.message_id, letter.fence, micros(until), why) for letter, until, why in mine])
+    ours = and_(
+        message.c.id == holds.c.message_id,
+        message.c.fence == holds.c.fence,
+        message.c.id.in_(select(holds.c.message_id)),  # or SQLite may read every message there is
     )
-    rows = [{"of": letter.message_id, "under": letter.fence, "until": until, "why": why} for letter, until, why in mine]
-    connection.execute(back, rows)
-    decided = [
-        {
-            "enrolment_id": letter.enrolment_id,
-            "visit": letter.visit,
-            "kind": "stays",
-            "step": step_id,
-            "outcome": HELD_BACK,
-            "reason": why,
-            "at": now,
-            "detail": {"until": micros(until)},
-        }
-        for letter, until, why in mine
-    ]
-    connection.execute(insert_ignore(connection, decision), decided)
-    ids = [letter.message_id for letter, _, _ in mine]
-    give_back(connection, _visits(ids))
+    back = {"state": "queued", "due_at": holds.c.due_at, "reason": holds.c.reason, "lease_until": None}
+    claimed = message.c.state.in_(("claimed", "dispatching"))
+    connection.execute(update(message).where(ours, claimed).values(back | {"attempts": message.c.attempts - 1}))
+    at, until = literal(now, Instant()), json_object({"until": type_coerce(holds.c.due_at, BigInteger)})
+    said = [literal("stays"), literal(step_id), literal(HELD_BACK), holds.c.reason, at, until]
+    told = select(message.c.enrolment_id, message.c.visit, *said).where(ours, message.c.state == "queued")
+    columns = ["enrolment_id", "visit", "kind", "step", "outcome", "reason", "at", "detail"]
+    connection.execute(insert_ignore(connection, decision).from_select(columns, told))
+    visits = select(message.c.enrolment_id, message.c.visit, message.c.customer_id)
+    give_back(connection, visits.where(ours, message.c.state == "queued"))
 
 
 def _marketing(letters: Sequence[Letter]) -> list[Letter]:

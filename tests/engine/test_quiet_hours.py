@@ -8,10 +8,14 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import text
+
+from engine.channels.base import Refused
 from engine.language.gate import QuietHours
 from engine.runtime.advance import StepReport, move_step
 from engine.runtime.delivery import Delivery
 from engine.runtime.ingest import Incoming
+from engine.runtime.letters import Letter
 from engine.store import zones
 from engine.store.database import Database
 from tests.engine.shop import Shop, person
@@ -82,11 +86,7 @@ def test_a_message_that_was_claimed_in_time_and_comes_too_late_is_held_after_all
     shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=gate)
     shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
     shop.happens("amina", "purchase")
-    (program,) = shop.runtime.programs().values()
-    move_step(database, program, "send_1", shop.clock.now(), "p")
-    report = StepReport("send_1")
-    delivery = Delivery(database, program, "send_1", shop.clock, shop.runtime.post, "p", report)
-    claimed, _ = delivery.claim()
+    delivery, claimed = claimed_for(shop)
     assert len(claimed) == 1
     shop.clock.advance_to(NAIROBI_NIGHT)
     delivery.dispatch(claimed)
@@ -96,6 +96,44 @@ def test_a_message_that_was_claimed_in_time_and_comes_too_late_is_held_after_all
     at(shop, MORNING + timedelta(minutes=30))
     assert len(shop.sink.sent) == 1
     assert len(shop.rows("SELECT 1 FROM cap_slot WHERE until > 0")) == 1
+
+
+def claimed_for(shop: Shop) -> tuple[Delivery, list[Letter]]:
+    """What a look claims at the step, with who sends it."""
+    (program,) = shop.runtime.programs().values()
+    move_step(shop.runtime.database, program, "send_1", shop.clock.now(), "p")
+    report = StepReport("send_1")
+    delivery = Delivery(shop.runtime.database, program, "send_1", shop.clock, shop.runtime.post, "p", report)
+    return delivery, delivery.claim()[0]
+
+
+def test_a_crowd_that_comes_too_late_is_held_together(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
+    shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
+    for n in range(20):
+        shop.happens(f"c{n}", "purchase")
+    delivery, claimed = claimed_for(shop)
+    assert len(claimed) == 20
+    shop.clock.advance_to(NAIROBI_NIGHT)
+    delivery.dispatch(claimed)
+    assert shop.sink.sent == []
+    assert shop.rows("SELECT DISTINCT state, reason, attempts FROM message") == [("queued", "quiet_hours", 0)]
+    assert len({due for (due,) in shop.rows("SELECT due_at FROM message")}) > 1  # the morning's spread
+    assert shop.rows("SELECT outcome, count(*) FROM decision WHERE step = 'send_1' GROUP BY outcome") == [("held", 20)]
+
+
+def test_what_another_engine_has_taken_over_is_not_said_to_be_held(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
+    shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
+    for n in range(2):
+        shop.happens(f"c{n}", "purchase")
+    delivery, claimed = claimed_for(shop)
+    with database.write() as connection:
+        connection.execute(text("UPDATE message SET fence = fence + 1 WHERE id = (SELECT min(id) FROM message)"))
+    shop.clock.advance_to(NAIROBI_NIGHT)
+    delivery.dispatch(claimed)
+    assert shop.rows("SELECT state, reason FROM message ORDER BY id") == [("claimed", None), ("queued", "quiet_hours")]
+    assert len(shop.rows("SELECT 1 FROM decision WHERE outcome = 'held'")) == 1
 
 
 def test_in_the_morning_the_journey_of_higher_priority_has_the_slot(database: Database, tmp_path: Path) -> None:
@@ -130,3 +168,13 @@ def test_a_duplicate_is_known_across_versions_and_restarts(database: Database, t
     rows = newer.rows("SELECT state, reason, version_id FROM message ORDER BY state")
     assert [row[:2] for row in rows] == [("accepted", None), ("stopped", "duplicate")]
     assert newer.rows("SELECT DISTINCT step, state FROM enrolment") == [("wait_1", "waiting")]
+
+
+def test_a_message_that_was_let_go_and_refused_for_now_is_not_held_any_more(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
+    at(shop, NAIROBI_NIGHT)
+    shop.happens("amina", "purchase")
+    shop.settle()
+    shop.sink.answers["amina@shop.example"] = Refused("busy", retry_after=timedelta(minutes=5))
+    at(shop, MORNING + timedelta(minutes=31))
+    assert shop.rows("SELECT state, reason FROM message") == [("queued", None)]
