@@ -23,6 +23,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    not_,
     or_,
     select,
     type_coerce,
@@ -95,14 +96,14 @@ def may_leave(connection: Connection, program: Program, step_id: str, now: datet
     canary = None if kept is None else Canary.read(kept)
     if canary is not None and canary.passed is not None and now - canary.passed < GOOD_FOR:
         return None
-    if canary is None or canary.passed is not None:
+    if canary is not None:
+        canary = None if canary.passed is not None else _look(connection, program, canary, mine, now)
+    if canary is None:
         few = select(message.c.id).where(waiting).limit(MANY + 1).subquery()
         if (connection.scalar(select(func.count()).select_from(few)) or 0) <= MANY:
             return None
         canary = _begin(connection, program, waiting, now)
         log.info("%s at %s is sent to many: a first slice goes, the rest waits", program.name, step_id)
-    else:
-        canary = _look(connection, program, canary, mine, now)
     marks.put(connection, name, canary.plain())
     return None if canary.passed is not None else message.c.id <= canary.bound
 
@@ -114,13 +115,17 @@ def _begin(connection: Connection, program: Program, waiting: ColumnElement[bool
     return Canary(connection.scalar(ids) or 0, now)
 
 
-def _look(connection: Connection, program: Program, canary: Canary, mine: ColumnElement[bool], now: datetime) -> Canary:
+def _look(
+    connection: Connection, program: Program, canary: Canary, mine: ColumnElement[bool], now: datetime
+) -> Canary | None:
     """How the slice has fared by now. When it comes to harm the journey is paused; that somebody resumes it says that
-    the rest may go."""
+    the rest may go. None: all of it was stopped or is held, which says nothing, so another slice is to be watched."""
     if canary.failed:
         held = connection.scalar(select(pausing.paused(program.name)))
         return canary if held else replace(canary, passed=now)
-    bad, spam, size, open_ = _harm(connection, canary, mine)
+    bad, spam, size, open_ = _harm(connection, canary, mine, now)
+    if not size:
+        return None
     limit = program.journey.canary.stop_at
     if bad * 10_000 > limit * size or spam * 100_000 > limit * size:
         why = f"of the first {size} messages {bad} were refused or came back, {spam} as spam; resume sends the rest"
@@ -133,11 +138,14 @@ def _look(connection: Connection, program: Program, canary: Canary, mine: Column
     return replace(canary, until=until, passed=now if until <= now else None)
 
 
-def _harm(connection: Connection, canary: Canary, mine: ColumnElement[bool]) -> tuple[int, int, int, int]:
+def _harm(
+    connection: Connection, canary: Canary, mine: ColumnElement[bool], now: datetime
+) -> tuple[int, int, int, int]:
     """Of the slice: how many were refused, bounced or called spam, how many were called spam, how many those are that
-    went out or will, and how many are still to go."""
+    went out or are about to, and how many are still to go. Those that are held till later are none of them."""
     began = literal(canary.began, Instant())
-    slice_ = and_(mine, message.c.id <= canary.bound, or_(UNSETTLED, message.c.settled_at >= began))
+    later = and_(message.c.state == "queued", message.c.due_at > literal(now, Instant()))
+    slice_ = and_(mine, message.c.id <= canary.bound, or_(UNSETTLED, message.c.settled_at >= began), not_(later))
 
     def back(*kinds: str) -> ColumnElement[bool]:
         of = and_(message_event.c.message_id == message.c.id, message_event.c.kind.in_(kinds))

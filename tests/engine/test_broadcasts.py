@@ -10,9 +10,12 @@ import pytest
 
 from engine.channels.base import Accepted, Refused
 from engine.runtime import broadcasts, pausing
+from engine.runtime.advance import StepReport, move_step
+from engine.runtime.delivery import Delivery
 from engine.runtime.feedback import Feedback, take
 from engine.runtime.references import reference
 from engine.store.database import Database
+from engine.store.local_time import ensure_zones
 from tests.engine.shop import START, Shop
 
 NEWS = """enter: {schedule: "0 10 * * *", again: always}
@@ -147,3 +150,72 @@ def test_of_two_engines_one_sends_to_an_address(postgres_url: str, tmp_path: Pat
     assert sorted(one.to for one in shop.sink.sent) == [f"x{n}@shop.example" for n in range(5)]
     first.dispose()
     second.dispose()
+
+
+def test_an_address_that_was_skipped_is_free_for_who_else_has_it(database: Database, tmp_path: Path) -> None:
+    gate = 'quiet_hours: {from: "21:00", to: "08:00", on_violation: skip}\n'
+    shop = Shop.of(tmp_path, database, {"news": NEWS}, gate=gate)
+    for name in ("amina", "baraka"):
+        shop.happens(name, "closed")
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE customer SET email = 'both@shop.example', email_hash = 'both'")
+    shop.clock.advance_to(START + timedelta(hours=1))
+    shop.runtime.tick()
+    (program,) = shop.runtime.programs().values()
+    move_step(database, program, "send_1", shop.clock.now(), "p")
+    delivery = Delivery(
+        database, program, "send_1", shop.clock, shop.runtime.post, "p", StepReport("send_1"), batch=lambda: 2
+    )
+    claimed, _ = delivery.claim()
+    assert len(claimed) == 2
+    with database.write() as connection:  # meanwhile she is said to live where it is night
+        ensure_zones(connection, ["America/New_York"])
+        connection.exec_driver_sql("UPDATE customer SET timezone = 'America/New_York' WHERE external_id = 'amina'")
+    delivery.dispatch(claimed)
+    assert [one.to for one in shop.sink.sent] == ["both@shop.example"]
+    assert shop.rows("SELECT state, reason FROM message ORDER BY id") == [
+        ("stopped", "quiet_hours"),
+        ("accepted", None),
+    ]
+
+
+def test_a_slice_of_which_nothing_went_out_says_nothing_and_the_next_is_watched(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = shop_of(tmp_path, database)
+    shop.clock.advance_to(START + timedelta(hours=1))
+    shop.runtime.tick()
+    (program,) = shop.runtime.programs().values()
+    move_step(database, program, "send_1", shop.clock.now(), "p")
+    with database.write() as connection:  # the first six say no when their messages are in the queue
+        connection.exec_driver_sql(
+            "DELETE FROM consent WHERE customer_id IN (SELECT id FROM customer ORDER BY id LIMIT 6)"
+        )
+    shop.settle()
+    shop.settle()
+    assert len(shop.sink.sent) == 5, "a tenth of the 54 that are left"
+    shop.later(minutes=30)
+    assert len(shop.sink.sent) == 54
+
+
+def test_a_slice_that_is_held_keeps_nobody_waiting(database: Database, tmp_path: Path) -> None:
+    gate = 'quiet_hours: {from: "21:00", to: "08:00"}\n'
+    shop = Shop.of(tmp_path, database, {"news": NEWS}, gate=gate)
+    for n in range(PEOPLE):
+        shop.happens(f"c{n}", "closed")
+    shop.clock.advance_to(START + timedelta(hours=1))
+    shop.runtime.tick()
+    (program,) = shop.runtime.programs().values()
+    move_step(database, program, "send_1", shop.clock.now(), "p")
+    with database.write() as connection:  # where the first six live night has come meanwhile
+        ensure_zones(connection, ["America/New_York"])
+        first = "SELECT id FROM customer ORDER BY id LIMIT 6"
+        connection.exec_driver_sql(f"UPDATE customer SET timezone = 'America/New_York' WHERE id IN ({first})")
+    shop.settle()
+    shop.settle()
+    assert len(shop.sink.sent) == 5
+    assert not shop.runtime.work()
+    shop.later(minutes=30)
+    assert len(shop.sink.sent) == 54
+    shop.later(hours=6)
+    assert len(shop.sink.sent) == 60
