@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, select, update
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, or_, select, update
 
 from engine.cohort import coupons
 from engine.cohort.caps import give_back
@@ -61,7 +61,8 @@ def record(
 ) -> None:
     """Write down what became of these messages, and move on the customers who stood here for them, in one transaction.
 
-    A claim that was lost meanwhile (the fence has risen) records nothing."""
+    A claim that was lost meanwhile (the fence has risen) records nothing. A message that was in doubt and is to be sent
+    once more stays in doubt when that comes to nothing: the first one may have arrived."""
     if not settled:
         return
     scratch(connection, settling)
@@ -71,21 +72,22 @@ def record(
         message.c.fence == settling.c.fence,
         message.c.id.in_(select(settling.c.message_id)),  # or SQLite may read every message there is
     )
+    doubted = and_(message.c.doubts > 0, settling.c.state.in_(NEVER_SENT))
     connection.execute(
         update(message)
         .where(mine)
         .values(
-            state=settling.c.state,
+            state=case((doubted, "in_doubt"), else_=settling.c.state),
             reason=settling.c.reason,
             provider_id=settling.c.provider_id,
             settled_at=now,
             lease_until=None,
-            doubts=message.c.doubts + case((settling.c.state == "in_doubt", 1), else_=0),
+            doubts=message.c.doubts + case((or_(doubted, settling.c.state == "in_doubt"), 1), else_=0),
         )
     )
     if program.project.caps and any(one.state in NEVER_SENT for one in settled):
         visits = select(message.c.customer_id, message.c.enrolment_id, message.c.visit)
-        give_back(connection, visits.where(mine, settling.c.state.in_(NEVER_SENT)))
+        give_back(connection, visits.where(mine, message.c.state.in_(NEVER_SENT)))
     if program.names.coupons:
         accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
         coupons.issue(connection, message.c.id.in_(accepted), now)
