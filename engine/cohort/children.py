@@ -1,7 +1,8 @@
 """Child enrolments: a customer's item on a way of its own (law 4).
 
-A child has its parent's customer, key and entry event; it lives side by side with its siblings, and what let it in is
-its parent's visit. Its parent stands where the child was made until all of them have ended, and ends them with itself.
+A child has its parent's customer, key, entry event and coupon; it lives side by side with its siblings, and what let it
+in is its parent's visit. Its parent stands where the child was made until all of them have ended, and ends them with
+itself.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def bear(cohort: Cohort, verdict: str, scope: Scope, text: str, first: str | Non
             enrolment.c.customer_id,
             enrolment.c.key,
             enrolment.c.event_id,
+            enrolment.c.coupon_id,
             enrolment.c.id.label("parent_id"),
             enrolment.c.visit,
             stored.entry(items).label("item"),
@@ -68,6 +70,7 @@ def bear(cohort: Cohort, verdict: str, scope: Scope, text: str, first: str | Non
         at,
         rows.c.parent_id,
         rows.c.item,
+        rows.c.coupon_id,
     ).where(rows.c.number <= literal(at_most, BigInteger))
     cohort.connection.execute(insert(enrolment).from_select(_CHILD, made))
     child = enrolment.alias("child")
@@ -105,5 +108,6 @@ _CHILD = [
     "moved_at",
     "parent_id",
     "item",
+    "coupon_id",
 ]
 _DECISION = ["enrolment_id", "visit", "kind", "step", "outcome", "reason", "at", "event_id", "detail"]

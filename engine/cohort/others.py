@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import String, cast, exists, literal, not_, null, select, update
+from sqlalchemy import String, and_, cast, exists, func, literal, not_, null, select, update
 
 from engine.cohort.cohort import Cohort, moving
 from engine.store.scratch import insert_ignore
@@ -37,10 +37,16 @@ def start(cohort: Cohort, verdict: str, journey: str) -> None:
 def stop(cohort: Cohort, verdict: str, journey: str, reason: str) -> None:
     """End this journey for these customers. Messages of it that haven't gone are stopped by the gate.
 
+    Who is at this step is moved on by it, so of their own journey it ends what else they are in. An item of an `each`
+    belongs with the enrolment it is of, and with that one's other items.
+
     The update marks what it ended with its pass, and the decisions are written for those: asking again who is live
     could name others."""
     who = select(moving.c.customer_id).where(moving.c.verdict == verdict)
-    here = exists().where(moving.c.id == enrolment.c.id)  # this step moves them; it can't end them and move them on
+    mine = enrolment.alias("mine")
+    family = func.coalesce(mine.c.parent_id, mine.c.id) == func.coalesce(enrolment.c.parent_id, enrolment.c.id)
+    same = and_(mine.c.customer_id == enrolment.c.customer_id, mine.c.id == moving.c.id, family)
+    here = exists().where(same).correlate(enrolment)
     mark = f"{cohort.pass_id}/stop:{cohort.step}"
     ended = (
         update(enrolment)

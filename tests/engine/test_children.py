@@ -164,3 +164,26 @@ def test_explain_tells_of_the_items(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         stop_customer(connection, "review", 1, shop.clock.now())
     assert told()[1][-1] == "ended at wait_1: stopped by hand"
+
+
+def test_an_item_that_stops_its_own_journey_ends_the_other_orders_and_not_its_own(
+    database: Database, tmp_path: Path
+) -> None:
+    """As a step outside `each` does: it ends the customer's other enrolments and goes on."""
+    own = """enter: {event: purchase, key: entry.order_id, again: always}
+steps:
+  - each: entry.items
+    do: [{wait: 3d}, {stop: review}, {send: email/hello}]
+  - exit: done
+"""
+    shop = review(tmp_path, database, own)
+    shop.happens("amina", "purchase", order_id="A", items=[{"sku": "A1", "qty": 1}])
+    shop.settle()
+    shop.later(days=1)
+    shop.happens("amina", "purchase", order_id="B", items=[{"sku": "B1", "qty": 1}, {"sku": "B2", "qty": 1}])
+    shop.later(days=1)
+    shop.later(days=1)
+    ended = shop.rows("SELECT key, outcome FROM enrolment ORDER BY key, id")
+    assert ended[:2] == [("A", "done"), ("A", "finished")]
+    assert [outcome for _, outcome in ended[2:]] == ["stopped"] * 3
+    assert len(shop.sink.sent) == 1
