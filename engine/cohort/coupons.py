@@ -110,6 +110,9 @@ def reserve(
     _judge(connection, chosen, mine, name, now, busy=short)
     got = and_(enrolment.c.id == moving.c.id, moving.c.verdict == GIVEN)
     connection.execute(update(enrolment).where(got, mine).values(coupon_id=coupon.c.id))
+    none = and_(enrolment.c.id == moving.c.id, moving.c.verdict.in_((NONE_LEFT, USED_UP)))
+    # They have no code now, and certainly not one of the pool they asked before.
+    connection.execute(update(enrolment).where(none, enrolment.c.coupon_id.is_not(None)).values(coupon_id=null()))
     if told:
         issued = {"state": "issued", "issued_at": now}
         connection.execute(

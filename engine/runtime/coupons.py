@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from engine.cohort.coupons import HELD, folded
 from engine.cohort.program import Program
+from engine.language.journey import MESSAGES
 from engine.language.rewards import Pool
 from engine.store.given import given, packed
 from engine.store.tables import IN_JOURNEY, coupon, enrolment, message
@@ -44,6 +45,9 @@ RESERVED = coupon.c.state == literal_column("'reserved'")
 
 STATES = ("available", "released", "reserved", "issued", "redeemed", "expired")
 
+
+CARRYING = (*MESSAGES, "coupon")
+"""The steps that may still tell somebody the code they have, or rely on it."""
 
 AT_ONCE = 5_000
 """Codes that one look expires, at most: the next look goes on."""
@@ -73,7 +77,7 @@ def release(connection: Connection, programs: Sequence[Program]) -> int:
         for program in programs
         if program.names.coupons
         for node in program.graph.nodes
-        if not any(program.graph.nodes[id].type in ("send", "coupon") for id in {node, *program.graph.after(node)})
+        if not any(program.graph.nodes[id].type in CARRYING for id in {node, *program.graph.after(node)})
     ]
     done = tuple_(enrolment.c.version_id, enrolment.c.step).in_(past) if past else false()
     may_tell = exists().where(enrolment.c.coupon_id == coupon.c.id, IN_JOURNEY, not_(done))

@@ -30,10 +30,17 @@ CODE = MAIL.replace("{{ brand.address }}", "{{ brand.address }} code {{ coupon.c
 FILES = {"workflows/project.yaml": REWARDS, "templates/email/code.mjml": CODE}
 
 
-def giving(root: Path, database: Database, steps: str, more: Mapping[str, str] | None = None, enter: str = "") -> Shop:
-    """A shop with one journey, `j`, that a purchase lets in."""
+def giving(
+    root: Path,
+    database: Database,
+    steps: str,
+    more: Mapping[str, str] | None = None,
+    enter: str = "",
+    files: Mapping[str, str] | None = None,
+) -> Shop:
+    """A shop with one journey, `j`, that a purchase lets in. `more`: journeys; `files`: what else lies in its folder."""
     head = enter or "enter: {event: purchase, again: always}\nexit: [{event: closed}]\n"
-    return Shop.of(root, database, {"j": f"{head}steps:\n{steps}", **(more or {})}, more=FILES)
+    return Shop.of(root, database, {"j": f"{head}steps:\n{steps}", **(more or {})}, more=FILES | dict(files or {}))
 
 
 def stock(shop: Shop, pool: str, *codes: str) -> None:
@@ -75,4 +82,4 @@ def crowd(shop: Shop, number: int, first: int = 0) -> None:
     shop.runtime.ingest([Incoming(who, "purchase", f"b-{who}", shop.clock.now(), {}, person(who)) for who in people])
 
 
-__all__ = ["FILES", "REWARDS", "START", "crowd", "giving", "nobody_shares", "states", "stock", "told"]
+__all__ = ["CODE", "FILES", "REWARDS", "START", "crowd", "giving", "nobody_shares", "states", "stock", "told"]

@@ -10,7 +10,7 @@ from engine.channels.base import InDoubt, Refused
 from engine.runtime import doubts
 from engine.store.database import Database
 from tests.engine.shop import Shop
-from tests.rewards.giving import crowd, giving, nobody_shares, states, stock, told
+from tests.rewards.giving import CODE, REWARDS, crowd, giving, nobody_shares, states, stock, told
 
 GIVE = "  - coupon: back\n  - send: email/code\n"
 
@@ -264,3 +264,57 @@ def test_two_engines_that_move_one_cohort_give_each_customer_one_code(
     shop.settle()
     nobody_shares(shop)
     assert all(len(codes) == 1 for codes in told(shop).values()) and len(told(shop)) == 30
+
+
+def test_a_code_is_carried_by_a_survey_that_comes_last(database: Database, tmp_path: Path) -> None:
+    """Till the survey has asked, its code isn't given to anybody else."""
+    project = REWARDS + "surveys: {nps: {kind: nps}}\n"
+    shop = giving(
+        tmp_path,
+        database,
+        "  - coupon: few\n  - wait: 1d\n  - ask: nps\n",
+        files={"workflows/project.yaml": project, "templates/email/nps.mjml": CODE},
+    )
+    stock(shop, "few", "F-1")
+    shop.happens("amina", "purchase")
+    shop.settle()
+    assert states(shop, "few") == {"reserved": 1}
+    shop.later(days=1)
+    assert told(shop) == {"amina@shop.example": ["F-1"]} and states(shop, "few") == {"issued": 1}
+
+
+def test_a_code_given_before_each_is_told_with_every_item(database: Database, tmp_path: Path) -> None:
+    steps = "  - coupon: few\n  - each: entry.items\n    do: [{wait: 1d}, {send: email/code}]\n"
+    lines = REWARDS.replace("coupon: text}}", "coupon: text, items: [{sku: text}]}}")
+    shop = giving(tmp_path, database, steps, files={"workflows/project.yaml": lines})
+    stock(shop, "few", "F-1", "F-2")
+    shop.happens("amina", "purchase", items=[{"sku": "A"}, {"sku": "B"}])
+    shop.settle()
+    shop.later(days=1)
+    assert told(shop) == {"amina@shop.example": ["F-1", "F-1"]}
+
+
+def test_a_letter_after_an_empty_pool_carries_no_code_of_another(database: Database, tmp_path: Path) -> None:
+    shop = giving(
+        tmp_path, database, "  - coupon: back\n  - send: email/hello\n  - coupon: few\n  - send: email/code\n"
+    )
+    shop.happens("amina", "purchase")
+    shop.settle()
+    assert told(shop) == {}
+    assert "send_2 not_sent no_coupon" in shop.decisions("amina")
+
+
+def test_a_code_in_doubt_whose_repeat_is_stopped_stays_with_its_customer(database: Database, tmp_path: Path) -> None:
+    shop = giving(tmp_path, database, "  - coupon: few\n  - send: email/code\n")
+    stock(shop, "few", "F-1")
+    shop.sink.answers["amina@shop.example"] = InDoubt("timeout")
+    shop.happens("amina", "purchase")
+    shop.settle()
+    (ref,) = shop.sink.to("amina@shop.example")
+    with database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM consent")
+        assert doubts.resolve(connection, ref, "again", "nobody knows", shop.clock.now())
+    shop.settle()
+    assert len(shop.sink.sent) == 1
+    assert shop.rows("SELECT state, reason FROM message") == [("in_doubt", "no_consent")]
+    assert states(shop, "few") == {"reserved": 1}
