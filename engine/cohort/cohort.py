@@ -166,10 +166,7 @@ class Cohort:
 
     def verdicts(self) -> dict[tuple[str, str | None], int]:
         """How many got which verdict and reason."""
-        rows = self.connection.execute(
-            select(moving.c.verdict, moving.c.reason, func.count()).group_by(moving.c.verdict, moving.c.reason)
-        )
-        return {(verdict, reason): n for verdict, reason, n in rows}
+        return {(verdict, reason): n for verdict, reason, n in self.connection.execute(_VERDICTS)}
 
     def rejudge(self, verdict: ColumnElement[str]) -> None:
         """Give everybody the verdict that follows from what was frozen of them: columns of `moving`, and nothing else.
@@ -192,6 +189,8 @@ class Cohort:
 
     def move(self, targets: Mapping[str, str | None]) -> None:
         """Everybody with one of these verdicts goes on to its target (a step id, or END), and a decision says so."""
+        if not self.size:
+            return
         chosen = self._chosen(targets)
         self._decide("moves", chosen)
         target = _by_verdict(targets)
@@ -288,6 +287,8 @@ class Cohort:
 
     def finish(self, verdict: str, outcome: str) -> None:
         """Their journey ends here, with this outcome."""
+        if not self.size:
+            return
         chosen = self._chosen([verdict])
         self._decide("ends", chosen, outcome)
         self.ended += self._write(
@@ -385,6 +386,7 @@ class Cohort:
             raise StuckCohortError(f"step {self.step}: {self.size} frozen, {written} moved")
 
 
+_VERDICTS = select(moving.c.verdict, moving.c.reason, func.count()).group_by(moving.c.verdict, moving.c.reason)
 _DECISION = ["enrolment_id", "visit", "kind", "step", "outcome", "reason", "at", "event_id", "detail"]
 _MESSAGE = [
     "enrolment_id",

@@ -23,9 +23,9 @@ from engine.store import marks
 from engine.store.database import Database
 from engine.store.tables import mark
 
-HOURS = (7, 15)
-"""When the replay looks at the clock, each day, in UTC: at ten o'clock in Nairobi and in New York. What happened since
-the last look is seen then, in the order in which it happened; a service that runs looks every second."""
+HOUR = 15
+"""When the replay looks at the clock, each day, in UTC: on the same day everywhere the customers live. What happened
+since the last look is seen then, in the order in which it happened; a service that runs looks every second."""
 
 IMPORTED, REPLAYED = "demo:imported", "demo:replayed"
 
@@ -44,7 +44,7 @@ def done(database: Database, what: str) -> int:
 def looks() -> list[datetime]:
     """The moments of all looks, from the start (nothing has happened) to the end."""
     days = (START.replace(hour=0) + n * timedelta(days=1) for n in range((END - START).days + 1))
-    between = [day.replace(hour=hour) for day in days for hour in HOURS]
+    between = [day.replace(hour=HOUR) for day in days]
     return [START, *(moment for moment in between if START < moment < END), END]
 
 

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
     and_,
@@ -92,20 +93,24 @@ def steps_with_work(
     """For each version (by id) the steps that have a cohort or messages due, in graph order. Two seeks a step.
 
     held: true for a step whose messages can't leave now."""
-    probes = [
-        _probe(program.version_id, step_id, not held(program, step_id))
+    places = [
+        (program.version_id, step_id, not held(program, step_id))
         for program in programs
         for step_id in program.graph.nodes
     ]
     found: dict[int, list[str]] = {}
-    for start in range(0, len(probes), PROBES):
-        some = union_all(*probes[start : start + PROBES])
-        for version_id, step_id in connection.execute(some, {"at": now}):
+    for start in range(0, len(places), PROBES):
+        for version_id, step_id in connection.execute(_probes(*places[start : start + PROBES]), {"at": now}):
             found.setdefault(version_id, []).append(step_id)
     return found
 
 
-@cache
+@lru_cache(512)
+def _probes(*places: tuple[int, str, bool]) -> CompoundSelect[int, str]:
+    """Kept: every look and every move asks, and to write this down takes longer than to ask it."""
+    return union_all(*(_probe(*place) for place in places))
+
+
 def _probe(version_id: int, step_id: str, messages: bool) -> Select[int, str]:
     at = bindparam("at", type_=Instant())
     due = exists().where(

@@ -55,6 +55,7 @@ MANY = 1_000
 GOOD_FOR = timedelta(hours=12)
 """So long after a slice has come to no harm the messages of its step go as they come."""
 _NAME = "canary:"
+_CANARIES = select(mark.c.name, mark.c.value).where(mark.c.name >= _NAME, mark.c.name < _NAME[:-1] + ";")
 _DAY = 86_400_000_000
 
 
@@ -164,11 +165,8 @@ def _harm(
 
 def holding(connection: Connection, now: datetime) -> frozenset[tuple[int, str]]:
     """The steps (of a version, by id) whose messages wait for the time after their first slice to be over."""
-    rows = connection.execute(
-        select(mark.c.name, mark.c.value).where(mark.c.name >= _NAME, mark.c.name < _NAME[:-1] + ";")
-    )
     found = set()
-    for name, value in rows:
+    for name, value in connection.execute(_CANARIES):
         canary = Canary.read(value)
         if canary.passed is None and not canary.failed and canary.until is not None and now < canary.until:
             version, _, step = name.removeprefix(_NAME).partition(":")

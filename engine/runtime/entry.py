@@ -75,6 +75,9 @@ these = Table(
 )
 
 ENTERS = "enters"
+REFUSED = ("no_key", "audience", "again", "limit")
+
+_COUNTS = select(arriving.c.verdict, func.count()).group_by(arriving.c.verdict)
 
 wanted = enrolment.alias("wanted")
 
@@ -100,19 +103,30 @@ def enter(connection: Connection, program: Program, named: Select[Any], now: dat
     _judge(connection, program, named.subquery("named"), now)
     if room is not None:
         quota.apply(connection, arriving, room)
-    if rule.again.rule == "restart":
-        _end_running(connection, program, now)
-    made, held_out = _enrol(connection, program, now)
-    if room is not None:
-        quota.count(connection, program, now, made)
-    _leave_the_door(connection, program)
-    waiting = _wait_at_the_door(connection, program, now)
-    _refuse(connection, program, now)
-    verdicts = select(arriving.c.verdict, func.count().label("n")).group_by(arriving.c.verdict)
-    counts: dict[str, int] = {row.verdict: row.n for row in connection.execute(verdicts)}
-    entered = counts.pop(ENTERS, 0) - held_out
-    refused = {v: n for v, n in counts.items() if v in ("no_key", "audience", "again", "limit")}
-    return Entered(entered, held_out, waiting, refused)
+    verdicts = _verdicts(connection)
+    made = held_out = waiting = 0
+    if ENTERS in verdicts:
+        if rule.again.rule == "restart":
+            _end_running(connection, program, now)
+        made, held_out = _enrol(connection, program, now)
+        if made < verdicts[ENTERS]:
+            verdicts = _verdicts(connection)  # some were late
+        if room is not None:
+            quota.count(connection, program, now, made)
+    if verdicts.keys() & {"audience", "limit"}:
+        waiting = _wait_at_the_door(connection, program, now)
+        verdicts = _verdicts(connection) if waiting else verdicts
+    refused = {verdict: n for verdict, n in verdicts.items() if verdict in REFUSED}
+    if refused:
+        _refuse(connection, program, now)
+    if verdicts.keys() - {"waits"}:
+        _leave_the_door(connection, program)
+    return Entered(made - held_out, held_out, waiting, refused)
+
+
+def _verdicts(connection: Connection) -> dict[str, int]:
+    """How many have which verdict: most often all have the same, and what the others ask for needs no asking."""
+    return {verdict: n for verdict, n in connection.execute(_COUNTS)}
 
 
 def named_before(connection: Connection, rows: Iterable[Row[Any]]) -> Select[Any]:
@@ -324,21 +338,15 @@ def _overdue(program: Program, now: datetime) -> Any:
 
 
 def _leave_the_door(connection: Connection, program: Program) -> None:
-    """Those who got in, or can't any more, no longer wait."""
-    _gone(connection, program, (ENTERS, "same", "again", "no_key"))
-
-
-def _gone(connection: Connection, program: Program, verdicts: tuple[str, ...]) -> None:
-    """Take those with these verdicts from the door. They are sought one by one: thousands may stand there."""
-    told = arriving.c.verdict.in_(verdicts)
+    """Those who got in, or can't any more, no longer wait. They are sought one by one: thousands may stand there."""
+    told = arriving.c.verdict != "waits"
     who = candidate.c.customer_id.in_(select(arriving.c.customer_id).where(told))
     same = exists().where(_at_the_door(program), told)
     connection.execute(delete(candidate).where(candidate.c.journey == program.name, who, same))
 
 
 def _refuse(connection: Connection, program: Program, now: datetime) -> None:
-    verdicts = ("no_key", "audience", "again", "limit")
-    refused = arriving.c.verdict.in_(verdicts)
+    refused = arriving.c.verdict.in_(REFUSED)
     rows = select(
         literal(program.name),
         arriving.c.customer_id,
@@ -351,7 +359,6 @@ def _refuse(connection: Connection, program: Program, now: datetime) -> None:
         arriving.c.detail,
     ).where(refused)
     connection.execute(insert_ignore(connection, refusal).from_select(_REFUSAL, rows))
-    _gone(connection, program, verdicts)
 
 
 _ENROLMENT = [

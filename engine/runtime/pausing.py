@@ -18,6 +18,7 @@ from engine.store.types import micros, moment
 
 _NAME = "paused"
 ALL = ""
+_PAUSES = select(mark.c.name, mark.c.value).where(mark.c.name >= _NAME, mark.c.name < _NAME + ";").order_by(mark.c.name)
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,9 @@ def resume(connection: Connection, journey: str) -> bool:
 
 def pauses(connection: Connection) -> Mapping[str, Pause]:
     """The pauses there are, by journey; `ALL` among them."""
-    rows = connection.execute(
-        select(mark.c.name, mark.c.value).where(mark.c.name >= _NAME, mark.c.name < _NAME + ";").order_by(mark.c.name)
-    )
     return {
-        name.removeprefix(_NAME).removeprefix(":"): Pause(moment(value["since"]), value["why"]) for name, value in rows
+        name.removeprefix(_NAME).removeprefix(":"): Pause(moment(value["since"]), value["why"])
+        for name, value in connection.execute(_PAUSES)
     }
 
 

@@ -1,6 +1,6 @@
 """Who must enter which journey of the demo, on which day: by Polars, straight from the data, without the engine.
 
-The replay looks at its clock some times a day, and sees then what has happened. So an entry stands at the first look at
+The replay looks at its clock once a day, and sees then what has happened. So an entry stands at the first look at
 or after what caused it, and its day is the customer's own date at that look.
 """
 

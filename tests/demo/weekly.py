@@ -21,7 +21,7 @@ from engine.settings import Settings
 from tests.demo.part import part
 from tests.patience import PATIENCE
 
-WEEKLY = looks()[::14]
+WEEKLY = looks()[::7]
 PATIENT = Manner(linger=None, patience=PATIENCE)
 """Every pass waits for Prefect, however slow it is, so each is in a run."""
 
