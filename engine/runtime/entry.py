@@ -77,7 +77,7 @@ these = Table(
 ENTERS = "enters"
 REFUSED = ("no_key", "audience", "again", "limit")
 
-_COUNTS = select(arriving.c.verdict, func.count()).group_by(arriving.c.verdict)
+_COUNTS = select(arriving.c.verdict, func.count().label("n")).group_by(arriving.c.verdict)
 
 wanted = enrolment.alias("wanted")
 
@@ -126,7 +126,7 @@ def enter(connection: Connection, program: Program, named: Select[Any], now: dat
 
 def _verdicts(connection: Connection) -> dict[str, int]:
     """How many have which verdict: most often all have the same, and what the others ask for needs no asking."""
-    return {verdict: n for verdict, n in connection.execute(_COUNTS)}
+    return {row.verdict: row.n for row in connection.execute(_COUNTS)}
 
 
 def named_before(connection: Connection, rows: Iterable[Row[Any]]) -> Select[Any]:
