@@ -26,6 +26,9 @@ SOURCE = "sms reply"
 CHANNELS = ("sms", "whatsapp")
 """Channels whose messages are answered with such words."""
 
+UNCONFIRMED = f"{SOURCE}, unconfirmed"
+"""How a yes was ended that had yet to be confirmed: START lets it wait for that again, and confirms nothing."""
+
 LONGEST_PROOF = 200
 
 _WORDS: dict[str, Literal["stop", "start", "help"]] = {
@@ -69,12 +72,18 @@ def heard(
     if changed:
         writer = Writer(connection, now)
         for row in owners:
-            ends = word == "stop" and row.state in ("on", "pending")
-            back = word == "start" and row.state == "off" and row.source == SOURCE
-            said = (Consented(channel, row.topic, "off" if ends else "on", SOURCE, text[:LONGEST_PROOF], at),)
-            writer.apply(row.id, Profile(consents=said if ends or back else ()))
+            if (said := _said(word, row.state, row.source)) is not None:
+                consented = Consented(channel, row.topic, *said, text[:LONGEST_PROOF], at)
+                writer.apply(row.id, Profile(consents=(consented,)))
         writer.flush()
     return Heard(word, changed, tuple(dict.fromkeys(row.external_id for row in owners)))
+
+
+def _said(word: Literal["stop", "start"], state: str, source: str) -> tuple[str, str] | None:
+    """What becomes of a consent, and how that was said; None: it stays."""
+    if word == "stop":
+        return {"on": ("off", SOURCE), "pending": ("off", UNCONFIRMED)}.get(state)
+    return {SOURCE: ("on", SOURCE), UNCONFIRMED: ("pending", SOURCE)}.get(source) if state == "off" else None
 
 
 def _consents(connection: Connection, channel: str, address_hash: str) -> list[Row[int, str, str, str, str]]:

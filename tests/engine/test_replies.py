@@ -123,3 +123,13 @@ def test_help_and_everything_else_change_nothing(shop: Shop) -> None:
 def test_stop_of_a_number_nobody_has_is_kept_for_whoever_will(shop: Shop) -> None:
     assert says(shop, "STOP", address="another") == Heard("stop", True, ())
     assert suppressed(shop) == [("sms", "another", "stop")]
+
+
+def test_start_confirms_no_yes_that_waited_for_it(shop: Shop) -> None:
+    """A number can be made to say STOP and START by whoever holds it, who needn't be who asked for the news."""
+    shop.runtime.people().describe("amina", Profile(consents=(Consented("sms", "deals", "pending"),)))
+    before = states(shop)
+    says(shop, "STOP")
+    assert states(shop)["amina/smsdeals"] == "off"
+    assert says(shop, "START", 1).changed
+    assert states(shop) == before and before["amina/smsdeals"] == "pending"
