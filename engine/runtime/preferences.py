@@ -35,7 +35,7 @@ Pair = tuple[str, str]
 @dataclass(frozen=True)
 class Choices:
     """A customer's page: the topics, the channels that reach them, and what they have said of each
-    pair: on, off or pending; nothing counts as off."""
+    pair: on, off or pending; nothing counts as off. No topics: whoever opened it may only leave."""
 
     topics: tuple[str, ...]
     channels: tuple[str, ...]
@@ -46,19 +46,27 @@ class Choices:
         return [(channel, topic) for topic in self.topics for channel in self.channels]
 
 
-def choices(connection: Connection, project: Project, external_id: str) -> Choices | None:
-    """What this customer may choose; None when there is no such customer (any more)."""
-    found = _who(connection, external_id)
+def choices(connection: Connection, project: Project, whose: Preferences) -> Choices | None:
+    """What may be chosen with this link; None when there is no such customer (any more).
+
+    A link that went to an address the customer has no more may be in a stranger's hands: it shows nothing of them."""
+    found = _who(connection, whose.customer)
     if found is None:
         return None
-    rows = select(consent.c.channel, consent.c.topic, consent.c.state).where(consent.c.customer_id == found.id)
-    said = {(row.channel, row.topic): row.state for row in connection.execute(rows)}
+    if not _theirs(found, whose):
+        return Choices((), (), {})
+    said = _said(connection, found.id)
     reach = [
         channel
         for channel in project.channels
         if found._mapping[ADDRESS[channel][1].name] is not None or any(on == channel for on, _ in said)
     ]
     return Choices(tuple(project.topics), tuple(reach), said)
+
+
+def _theirs(found: Row[tuple[object, ...]], whose: Preferences) -> bool:
+    """Whether the address that the link went to is still the customer's."""
+    return whose.address_hash == (found._mapping[ADDRESS[whose.channel][1].name] or "")
 
 
 def choose(
@@ -70,20 +78,18 @@ def choose(
     now: datetime,
 ) -> bool:
     """Write down what was chosen, in the caller's transaction; `words`: what stood beside each box. False when there is
-    no such customer.
+    no such customer, or nothing for them to choose with this link.
 
-    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it, if
-    the address is still that one: who opened it has it."""
+    A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it:
+    who opened it has that address."""
     facts_stay(connection)
-    found, shown = _who(connection, whose.customer), choices(connection, project, whose.customer)
-    if found is None or shown is None:
+    found, shown = _who(connection, whose.customer), choices(connection, project, whose)
+    if found is None or shown is None or not shown.topics:
         return False
-    theirs = whose.address_hash == found._mapping[ADDRESS[whose.channel][1].name]
     said = []
     for (channel, topic), yes in wanted.items():
         was = shown.said.get((channel, topic), "off")
-        asks = topic in project.topics and project.topics[topic].double_opt_in
-        asks = asks and not (theirs and channel == whose.channel)
+        asks = topic in project.topics and project.topics[topic].double_opt_in and channel != whose.channel
         state = ("pending" if asks else "on") if yes else "off"
         if state == was or (yes and was == "on"):
             continue
@@ -95,11 +101,12 @@ def choose(
 def leave_all(connection: Connection, project: Project, whose: Preferences, proof: str, now: datetime) -> bool:
     """No more of anything, on any channel: also of what the page doesn't show. False when there is no such customer."""
     facts_stay(connection)
-    found, shown = _who(connection, whose.customer), choices(connection, project, whose.customer)
-    if found is None or shown is None:
+    found = _who(connection, whose.customer)
+    if found is None:
         return False
-    pairs = dict.fromkeys([*shown.pairs, *((c, t) for c in project.channels for t in project.topics), *shown.said])
-    said = [Consented(*pair, "off", PAGE, proof, now) for pair in pairs if shown.said.get(pair) != "off"]
+    said_before = _said(connection, found.id)
+    pairs = dict.fromkeys([*((c, t) for c in project.channels for t in project.topics), *said_before])
+    said = [Consented(*pair, "off", PAGE, proof, now) for pair in pairs if said_before.get(pair) != "off"]
     _write(connection, found.id, said, now)
     return True
 
@@ -135,6 +142,11 @@ def _who(connection: Connection, external_id: str) -> Row[tuple[object, ...]] | 
     if row_id is None:
         return None
     return connection.execute(select(customer).where(customer.c.id == row_id)).one()
+
+
+def _said(connection: Connection, row_id: int) -> dict[Pair, str]:
+    rows = select(consent.c.channel, consent.c.topic, consent.c.state).where(consent.c.customer_id == row_id)
+    return {(row.channel, row.topic): row.state for row in connection.execute(rows)}
 
 
 def _write(connection: Connection, row_id: int, said: Iterable[Consented], now: datetime) -> None:

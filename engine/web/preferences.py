@@ -93,9 +93,10 @@ _BOX = Markup(
 )
 _TOPIC = Markup("<fieldset><legend>{title}</legend>{boxes}</fieldset>")
 _FORM = Markup(
-    '{status}<form method="post">{topics}<p class="buttons"><button>{save}</button> '
+    '{status}<form method="post">{topics}<p class="buttons">{save} '
     '<button class="plain" name="nothing" value="yes">{nothing}</button></p><p>{orders}</p></form>'
 )
+_SAVE = Markup("<button>{}</button>")
 _STATUS = Markup('<p class="told" role="status">{}</p>')
 
 
@@ -131,7 +132,7 @@ def _shop(app: App) -> Shop:
 
 def _shown(app: App, whose: Preferences, request: Request, status: str = "", code: int = 200) -> Response:
     with app.database.read() as connection:
-        found = preferences.choices(connection, app.content.project, whose.customer)
+        found = preferences.choices(connection, app.content.project, whose)
     shop = _shop(app)
     if found is None:
         return unsubscribe.forged(shop, request)
@@ -139,7 +140,7 @@ def _shown(app: App, whose: Preferences, request: Request, status: str = "", cod
     body = _FORM.format(
         status=_STATUS.format(status.format(brand=shop.name)) if status else "",
         topics=Markup("").join(_topic(found, topic, shop.topic(topic, whose.locale), words) for topic in found.topics),
-        save=words.save,
+        save=_SAVE.format(words.save) if found.topics else "",
         nothing=words.nothing,
         orders=words.orders,
     )
@@ -175,8 +176,8 @@ def _saved(app: App, whose: Preferences, fields: Mapping[str, list[str]], reques
         pair: f"{shop.topic(pair[1], whose.locale)}: {words.channels.get(pair[0], pair[0])}; {words.save} ({lang})"
         for pair in shown
     }
-    app.database.written(lambda connection: preferences.choose(connection, project, whose, wanted, read, now))
-    return _shown(app, whose, request, words.saved)
+    chosen = app.database.written(lambda at: preferences.choose(at, project, whose, wanted, read, now))
+    return _shown(app, whose, request, words.saved) if chosen else _shown(app, whose, request, code=400)
 
 
 def _pair(text: str, app: App) -> Pair | None:

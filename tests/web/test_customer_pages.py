@@ -243,7 +243,7 @@ def test_a_choice_that_changes_nothing_is_no_new_word(app: App, client: TestClie
     before = rows(app, consent_said.c.channel, consent_said.c.at)
     for _ in range(2):
         client.post(
-            choices(app, channel="sms"),
+            choices(app, channel="sms", address_hash="hash-p"),
             data={"shown": ["email/offers", "email/news"], "yes": ["email/offers", "email/news"]},
         )
     assert rows(app, consent_said.c.channel, consent_said.c.at) == before
@@ -264,10 +264,17 @@ def test_a_post_that_is_not_the_form_changes_nothing(body: bytes, app: App, clie
     assert states(app) == before
 
 
-def test_a_link_that_went_to_another_address_confirms_nothing(app: App, client: TestClient) -> None:
+def test_a_link_that_went_to_an_address_they_have_no_more_shows_nothing_and_can_only_say_no(
+    app: App, client: TestClient
+) -> None:
+    before, path = states(app), choices(app, address_hash="of an older address")
+    page = client.get(path)
+    assert page.status_code == 200 and "checkbox" not in page.text and "News" not in page.text
     form = {"shown": ["email/news", "sms/offers"], "yes": ["email/news", "sms/offers"]}
-    client.post(choices(app, address_hash="of an older address"), data=form)
-    assert states(app)["email/news"] == "pending" and states(app)["sms/offers"] == "on"
+    assert client.post(path, data=form).status_code == 400
+    assert states(app) == before
+    assert client.post(path, data={"nothing": "yes"}).status_code == 200
+    assert set(states(app).values()) == {"off"}
 
 
 # The second yes
