@@ -18,7 +18,7 @@ from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
 from engine.language.registry import Registry, declared
-from engine.rendering.links import Pages, Subscriptions
+from engine.rendering.links import Pages, Seals, Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
@@ -139,7 +139,16 @@ class App:
         link, caller = self.subscriptions.link, self.caller
         track = self.tracking.tracked if self._tracks() else None
         return Post(
-            self.channels, self.renderer, sender, link, team, caller, rates=rates, pages=self.pages, track=track
+            self.channels,
+            self.renderer,
+            sender,
+            link,
+            team,
+            caller,
+            rates=rates,
+            pages=self.pages,
+            track=track,
+            seal=self.seals.made,
         )
 
     @cached_property
@@ -169,6 +178,11 @@ class App:
     def subscriptions(self) -> Subscriptions:
         """Makes and reads unsubscribe links."""
         return Subscriptions([self.settings.secret], self.settings.public_url)
+
+    @cached_property
+    def seals(self) -> Seals:
+        """Puts our mark on the ids of mails, and knows it again."""
+        return Seals([self.settings.secret])
 
     @cached_property
     def pages(self) -> Pages:

@@ -91,7 +91,8 @@ class Outgoing:
     `ref` is our opaque message id: a repeat carries the same one. `to` is the address in the channel's own form (an
     email address, an E.164 number, a device token). `at` is when it is sent, aware, by the clock that was handed in.
     `unsubscribe_url` is set for everything but transactional messages. `shared` is the same content again, for channels
-    that send many mails in one request. ValueError for a ref no file or header could carry.
+    that send many mails in one request. `message_id` is what a mail has as the left part of its Message-ID: `ref` with
+    our mark, by which a bounce is believed (default: `ref` alone). ValueError for a ref no file or header could carry.
     """
 
     ref: str
@@ -107,6 +108,7 @@ class Outgoing:
     labels: Mapping[str, str] = field(default_factory=dict)
     shared: Shared | None = None
     request: Request | None = None
+    message_id: str = ""
 
     def __post_init__(self) -> None:
         if not self.ref or len(self.ref) > 100 or not REF_CHARACTERS.issuperset(self.ref):

@@ -1,7 +1,8 @@
 """Mails that come back: delivery reports (RFC 3464) and complaints (RFC 5965), in our words. Pure.
 
-Our message id is the left part of the Message-ID, which a report quotes with the mail's headers. Anybody can write such
-a report, so it is believed only where it names the address that the message went to (engine/web/returns.py).
+Our message id, with our mark, is the left part of the Message-ID, which a report quotes with the mail's headers.
+Anybody can write such a report, so it is believed only where the mark is ours, and it names the address that the
+message went to (engine/web/returns.py).
 
 https://www.rfc-editor.org/rfc/rfc3464 · https://www.rfc-editor.org/rfc/rfc5965 · codes: RFC 3463, RFC 5248
 """
@@ -21,7 +22,7 @@ from engine.channels.returns import Kind, Returned
 LARGEST = 10_000_000
 """Bytes of a report that are read; the mail that came back may hang on it."""
 
-_MESSAGE_ID = re.compile(r"<\s*([A-Za-z0-9_-]{1,100})@")
+_MESSAGE_ID = re.compile(r"<\s*([A-Za-z0-9_.-]{1,200})@")
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
 _MOST_PARTS = 200
 

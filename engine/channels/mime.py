@@ -25,7 +25,7 @@ def build(message: Outgoing) -> bytes:
         f"To: {_mailbox(message.to_name, message.to)}",
         f"Subject: {unstructured(content.subject, len('Subject: '))}",
         f"Date: {format_datetime(message.at)}",
-        f"Message-ID: <{message.ref}@{domain}>",
+        f"Message-ID: <{check_header(message.message_id or message.ref)}@{domain}>",
         "MIME-Version: 1.0",
     ]
     if sender.reply_to:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 PATH = "/u/"
@@ -43,6 +43,23 @@ class Tokens:
     def read(self, token: str) -> Any:
         """What was signed; None for a token that was not made here, or not exactly like this."""
         return loaded(self._signed, token, _LONGEST)
+
+
+class Seals:
+    """Message ids with our mark, for what anybody may write to us about: who makes a report up can't make the mark."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._signer = Signer(list(keys), salt="karibu.message", sep=".", key_derivation="hmac", digest_method=sha256)
+
+    def made(self, ref: str) -> str:
+        return self._signer.sign(ref).decode()
+
+    def read(self, sealed: str) -> str | None:
+        """The id; None for one that doesn't bear our mark."""
+        try:
+            return self._signer.unsign(sealed).decode()
+        except (BadData, UnicodeError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ log = logging.getLogger("karibu.delivery")
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
     customers' other pages; `track` puts our own pixel and click links into the HTML of mails, where somebody wants
-    them; `caller`: who asks other systems; `threads`: how many messages are handed over at once to a channel that takes
-    them one by one; `rates`: of the channels that have one."""
+    them; `seal` puts our mark on a mail's id; `caller`: who asks other systems; `threads`: how many messages are handed
+    over at once to a channel that takes them one by one; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -50,6 +50,7 @@ class Post:
     waves: Waves = field(default_factory=Waves)
     pages: Pages | None = None
     track: Callable[..., str] | None = None
+    seal: Callable[[str], str] | None = None
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
         """Render a letter. Raises RenderError when it can't be."""
@@ -85,6 +86,7 @@ class Post:
             unsubscribe_url=url,
             labels={"journey": letter.journey, "step": letter.step},
             shared=shared(content) if self._shares(channel) else None,
+            message_id=self.seal(letter.ref) if self.seal is not None and channel == "email" else "",
         )
 
     def _links(self, letter: Letter, unsubscribe: str | None, now: datetime) -> Links:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
@@ -81,8 +82,9 @@ def _taken(app: App, provider: str, theirs: Returns, secret: str, called: Called
 
 
 def believed(app: App, told: Sequence[Returned]) -> list[Returned]:
-    """Those that name the address their message went to. For what comes without a proof of who says it: whoever makes
-    a report up knows somebody's address at least, and ends nothing but that."""
+    """Those whose message id bears our mark, and that name the address their message went to. For what comes without a
+    proof of who says it: the mark is known to who has had the mail, or has seen it go by."""
+    told = [replace(one, ref=ref) for one in told if (ref := app.seals.read(one.ref)) is not None]
     pairs = [(one.ref, app.door.hashed("email", one.address or "")) for one in told]
     with app.database.read() as connection:
         right = feedback.addressed(connection, pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from email import message_from_bytes
 from email.message import Message
 from email.mime.base import MIMEBase
 from email.mime.message import MIMEMessage
@@ -187,10 +188,16 @@ def shop(
     return app, bounces
 
 
+def sealed(app: App) -> str:
+    """What stands before the @ in the Message-ID of the mail that Amina got."""
+    (mail,) = (app.settings.mail / "email").glob("*.eml")
+    return str(message_from_bytes(mail.read_bytes())["Message-ID"]).strip("<>").partition("@")[0]
+
+
 def test_a_bounce_piped_in_ends_the_address_once(shop: Any, capsys: pytest.CaptureFixture[str]) -> None:
     app, bounces = shop
-    assert bounces(report(), capsys) == (0, "1 report taken in.")
-    assert bounces(report(), capsys) == (0, "0 reports taken in, 1 known already.")
+    assert bounces(report(sealed(app)), capsys) == (0, "1 report taken in.")
+    assert bounces(report(sealed(app)), capsys) == (0, "0 reports taken in, 1 known already.")
     with app.database.read() as connection:
         assert list(connection.scalars(select(t.suppression.c.reason))) == ["bounced"]
         assert list(connection.scalars(select(t.message.c.delivery))) == ["bounced"]
@@ -200,7 +207,11 @@ def test_what_is_made_up_about_another_address_or_message_is_not_believed(
     shop: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app, bounces = shop
-    for mail in (report(to="baraka@shop.example"), report("9-9"), complaint(to="baraka@shop.example")):
+    mark = sealed(app)
+    of_another = app.seals.made("9-9")
+    made_up = (report("1-1"), report(mark[:-1] + ("A" if mark[-1] != "A" else "B")), report(of_another[1:]))
+    others = (report(mark, to="baraka@shop.example"), report(of_another), complaint(mark, to="baraka@shop.example"))
+    for mail in (*made_up, *others):
         assert bounces(mail, capsys) == (0, "0 reports taken in, 1 about no message of ours.")
     assert bounces(b"Subject: hello\r\n\r\nhello", capsys) == (0, "This is no report about a mail.")
     with app.database.read() as connection:
