@@ -29,6 +29,7 @@ from engine.cohort.gate import CALL
 from engine.store.database import Database
 from engine.store.tables import customer, enrolment, message
 from tests.channels.conftest import FakeSendGrid, fake_sendgrid
+from tests.crash.ledger import judged, messages, sent
 from tests.engine.shop import MAIL, PROJECT
 from tests.guarded.server import answering, serving
 
@@ -199,30 +200,18 @@ def prepare(root: Path, environment: dict[str, str]) -> None:
 
 def count(outcome: Outcome, database: Database, provider: FakeSendGrid, events: int) -> None:
     """Hold the ledger against what the journeys promise."""
-    ledger = Counter(
-        person["custom_args"]["karibu_ref"] for request in provider.taken() for person in request["personalizations"]
-    )
+    ledger = sent(provider.ledger.parent)
     outcome.sent = ledger.total()
     with database.read() as connection:
-        rows = connection.execute(select(message).where(message.c.route != "call")).all()
         inside = connection.execute(select(enrolment.c.id).where(enrolment.c.state != "ended")).all()
         entered = Counter(connection.scalars(select(enrolment.c.journey)))
         people = len(connection.execute(select(customer.c.id)).all())
     assert people == events and entered == dict.fromkeys(JOURNEYS, events), (people, entered)
     assert not inside, f"{len(inside)} are still inside"
-    refs = {f"{row.enrolment_id}-{row.visit}": row for row in rows}
-    assert set(ledger) <= set(refs), "the provider got what was never queued"
-    for ref, row in refs.items():
-        outcome.states[row.state] += 1
-        transactional = row.topic == "transactional"
-        if ledger[ref] > 1 + (transactional and row.doubts > 0):
-            outcome.duplicates.append(ref)
-        if row.state == "accepted" and not ledger[ref]:
-            outcome.lost.append(ref)
-        if row.state == "refused" and ledger[ref]:
-            outcome.lost.append(f"{ref} was sent, and is recorded as refused")
-        if row.state in ("queued", "claimed", "dispatching") or (transactional and not ledger[ref]):
-            outcome.lost.append(ref)
+    verdict = judged(messages(database), ledger)
+    outcome.states += verdict.states
+    outcome.duplicates += verdict.duplicates
+    outcome.lost += verdict.lost
 
 
 def count_calls(outcome: Outcome, database: Database, books: Books) -> None:
