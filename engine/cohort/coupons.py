@@ -3,7 +3,7 @@
 No code is ever two people's, and nobody has two of a pool in one scope, whatever runs beside it:
 
 - Codes are taken with their rows locked, and rows that another has locked are passed over. A unique key says a customer
-  has one code of a pool in a scope.
+  has one code of a pool in a scope; in that of the customer, who is in several journeys, their row is locked first.
 - Whoever relies on a code that was given before (asks for it again, or has a message carry it) first raises `asked`,
   which locks it. A release (engine/runtime/coupons.py) takes only what still has the `asked` that it has seen.
 - A code that somebody may have read never goes back to the pool.
@@ -43,7 +43,7 @@ from engine.segments.seen import json_object
 from engine.store.given import given, packed
 from engine.store.marks import put
 from engine.store.scratch import COUNTED, insert_ignore, scratch
-from engine.store.tables import coupon, enrolment, message
+from engine.store.tables import coupon, customer, enrolment, message
 from engine.store.types import Instant, id_type
 
 GIVEN, NONE_LEFT, USED_UP, BUSY = "given", "none_left", "used_up", "busy"
@@ -96,6 +96,10 @@ def reserve(
     key = _scope(scope, cohort.step)
     mine = and_(coupon.c.pool == name, coupon.c.customer_id == moving.c.customer_id, coupon.c.scope == key)
     chosen = moving.c.verdict == verdict
+    if scope == "customer" and connection.dialect.name == "postgresql":
+        # Another journey may be giving them their one code just now. (SQLite has one writer.)
+        them = select(customer.c.id).where(customer.c.id.in_(select(moving.c.customer_id).where(chosen)))
+        connection.execute(them.order_by(customer.c.id).with_for_update(key_share=True)).all()
     connection.execute(update(coupon).where(mine, chosen).values(asked=coupon.c.asked + 1))
     lacking = _lacking(connection, chosen, mine, key)
     ends = None if pool.expires is None else pool.expires.at(now, zone)

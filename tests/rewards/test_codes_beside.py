@@ -6,18 +6,21 @@ Threads only make collisions likely; what decides is that the end is right howev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from engine.channels.base import Refused
 from engine.runtime import coupons
+from engine.runtime.advance import StepReport, move_step
 from engine.store.database import Database
 from tests.engine.shop import Shop
+from tests.listening import before_statements, engines_of
 from tests.patience import eventually
 from tests.rewards.giving import crowd, giving, nobody_shares, states, stock, told
 
@@ -192,6 +195,36 @@ def test_a_release_that_saw_nobody_leaves_a_code_that_was_just_asked_for(
         assert released.result() == 0
     asking.dispose()
     assert states(shop, "few") == {"reserved": 1}
+
+
+def test_two_journeys_that_give_a_customer_their_one_code_at_once_give_the_same(
+    postgres_database: Database, postgres_url: str, tmp_path: Path
+) -> None:
+    """The second comes when the first has paired her with a code and hasn't committed yet."""
+    steps = "  - coupon: back\n    scope: customer\n  - send: email/code\n"
+    other_journey = f"enter: {{event: purchase, again: always}}\nsteps:\n{steps}"
+    shop = giving(tmp_path, postgres_database, steps, more={"k": other_journey})
+    shop.happens("amina", "purchase")
+    programs = {program.name: program for program in shop.runtime.programs().values()}
+    other = Database(postgres_url)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+        second: list[Future[StepReport]] = []
+
+        def paired(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+            if statement.startswith("UPDATE moving SET verdict") and not second:
+                now, chance = shop.clock.now(), shop.runtime.chance
+                second.append(pool.submit(move_step, other, programs["k"], "coupon_1", now, "second", chance=chance))
+                with postgres_database.read() as looking:
+                    eventually(lambda: looking.scalar(waiting))
+
+        with before_statements(paired, *engines_of(postgres_database)):
+            shop.runtime.move(programs["j"].version_id, "coupon_1", "first")
+        assert second[0].result().moved == 1
+    other.dispose()
+    shop.settle()
+    first, again = told(shop)["amina@shop.example"]
+    assert first == again and states(shop, "back") == {"issued": 1}
 
 
 def test_two_who_load_the_same_file_add_each_code_once(postgres_database: Database, tmp_path: Path) -> None:
