@@ -109,6 +109,12 @@ def _notes(one: JourneyStatus, words: Words) -> list[str]:
         said.append("came back: " + ", ".join(f"{n:,} {_plain(kind)}" for kind, n in one.came_back.items()))
     if one.queued:
         said.append(f"{counted(one.queued, 'message')} on the way")
+    if one.held and one.held_until is not None:
+        held = ", ".join(f"{n:,} {_HELD[reason]}" for reason, n in one.held.items())
+        said.append(f"messages held: {held}; the first is due at {words.time(one.held_until)}")
+    for step, slice_ in one.watched.items():
+        ends = "has yet to go out" if slice_.until is None else f"is watched until {words.time(slice_.until)}"
+        said.append(f"{step}: a first slice {ends}; {counted(slice_.waiting, 'message')} behind it")
     if one.in_doubt:
         said.append(f"{counted(one.in_doubt, 'message')} in doubt: nobody can say whether the provider took them")
     if one.parked:
@@ -121,6 +127,9 @@ def _notes(one: JourneyStatus, words: Words) -> list[str]:
     if one.next_due is not None:
         said.append(f"the next wait ends at {words.time(one.next_due)}")
     return [f"{one.journey}: {note}" for note in said]
+
+
+_HELD = {"quiet_hours": "till quiet hours end", "capped": "till a cap has room"}
 
 
 def _plain(reason: str) -> str:

@@ -7,7 +7,7 @@ whoever else has it too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -165,13 +165,41 @@ def _harm(
 
 def holding(connection: Connection, now: datetime) -> frozenset[tuple[int, str]]:
     """The steps (of a version, by id) whose messages wait for the time after their first slice to be over."""
-    found = set()
+    return frozenset(place for place, one in _open(connection) if one.until is not None and now < one.until)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A step whose first slice is watched: how many messages wait for it, and until when (None: it isn't out yet)."""
+
+    waiting: int
+    until: datetime | None
+
+
+def watched(connection: Connection) -> dict[tuple[int, str], Watched]:
+    """The steps (of a version, by id) of which messages wait for the end of their first slice."""
+    found = {}
+    for (version, step), canary in _open(connection):
+        behind = and_(
+            message.c.version_id == version,
+            message.c.step == step,
+            message.c.state == "queued",
+            message.c.id > canary.bound,
+            UNSETTLED,
+        )
+        waiting = connection.scalar(select(func.count()).select_from(message).where(behind)) or 0
+        if waiting:
+            found[version, step] = Watched(waiting, canary.until)
+    return found
+
+
+def _open(connection: Connection) -> Iterator[tuple[tuple[int, str], Canary]]:
+    """The slices that have neither come to harm nor been let pass, by version and step."""
     for name, value in connection.execute(_CANARIES):
         canary = Canary.read(value)
-        if canary.passed is None and not canary.failed and canary.until is not None and now < canary.until:
+        if canary.passed is None and not canary.failed:
             version, _, step = name.removeprefix(_NAME).partition(":")
-            found.add((int(version), step))
-    return frozenset(found)
+            yield (int(version), step), canary
 
 
 def same_address(connection: Connection, program: Program, step_id: str, going: Sequence[Letter]) -> dict[int, str]:

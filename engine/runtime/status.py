@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, not_, select
 
 from engine.cohort.fires import Timed
-from engine.cohort.gate import TEAM
+from engine.cohort.gate import HOLDS, TEAM
 from engine.cohort.program import Program
 from engine.language.content import Content, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime import kept
+from engine.runtime.broadcasts import Watched, watched
 from engine.runtime.explain import goal_kind
 from engine.runtime.outlived import outlived
 from engine.runtime.parking import GIVEN_UP
@@ -54,6 +55,8 @@ class JourneyStatus:
     else than the newest version. `stopped`: messages not sent, by reason; `refused`: not let in, by reason. `value` is
     minor units where `money`. `came_back`: how many messages were delivered, opened, … by what was told of them.
     `next_fire`: when a date or schedule goes off; `next_due`: when the first wait ends.
+    `held`: messages that wait for quiet hours to end or for room under a cap, by reason; `held_until`: when the first
+    of them is due. `watched`: by step, the messages that wait for the first slice of a broadcast.
     `parked`: events that could not be matched with it and are tried again; `given_up`: those that no longer are.
     `stuck`: the first word that the files no longer know, by version.
     """
@@ -72,6 +75,9 @@ class JourneyStatus:
     sent: int = 0
     queued: int = 0
     stopped: Mapping[str, int] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
+    held_until: datetime | None = None
+    watched: Mapping[str, Watched] = field(default_factory=dict)
     in_doubt: int = 0
     came_back: Mapping[str, int] = field(default_factory=dict)
     goals: int = 0
@@ -144,8 +150,11 @@ def status(
 
     sent: dict[str, Counter[str]] = {name: Counter() for name in chosen}
     stopped: dict[str, Counter[str]] = {name: Counter() for name in chosen}
-    for version_id, state, reason, n in connection.execute(
-        select(message.c.version_id, message.c.state, message.c.reason, func.count())
+    holds: dict[str, Counter[str]] = {name: Counter() for name in chosen}
+    until: dict[str, datetime] = {}
+    first = func.min(message.c.due_at, type_=message.c.due_at.type)
+    for version_id, state, reason, n, due_at in connection.execute(
+        select(message.c.version_id, message.c.state, message.c.reason, func.count(), first)
         .where(message.c.route.not_in((TEAM, ROUTE)))
         .group_by(message.c.version_id, message.c.state, message.c.reason)
     ):
@@ -154,6 +163,9 @@ def status(
             sent[name][state] += n
             if state in ("stopped", "refused"):
                 stopped[name][reason or state] += n
+            if state == "queued" and reason in HOLDS:
+                holds[name][reason] += n
+                until[name] = min(due_at, until.get(name, due_at))
     for name, reason, n in _not_queued(connection):
         if name in stopped:
             stopped[name][reason] += n
@@ -180,7 +192,7 @@ def status(
         )
     }
     stuck = outlived(connection, content, registry)
-    zones = [*loaded_zones(connection)]
+    zones, slices = [*loaded_zones(connection)], watched(connection)
     found = []
     for name in chosen:
         latest = newest.get(name)
@@ -201,8 +213,11 @@ def status(
                 at_the_door=doors.get(name, 0),
                 refused=dict(sorted(turned[name].items())),
                 sent=sent[name]["accepted"],
-                queued=sum(sent[name][state] for state in ("queued", "claimed", "dispatching")),
+                queued=sum(sent[name][state] for state in ("queued", "claimed", "dispatching")) - holds[name].total(),
                 stopped=dict(sorted(stopped[name].items())),
+                held=dict(sorted(holds[name].items())),
+                held_until=until.get(name),
+                watched={step: one for (version, step), one in sorted(slices.items()) if journey_of[version] == name},
                 in_doubt=sent[name]["in_doubt"],
                 came_back=dict(sorted(back.get(name, {}).items())),
                 goals=reached,

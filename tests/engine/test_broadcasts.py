@@ -53,11 +53,16 @@ def test_the_first_slice_goes_and_the_rest_when_it_has_come_to_no_harm(database:
     at_ten(shop)
     assert len(shop.sink.sent) == 6
     assert not shop.runtime.work()  # nothing spins while the rest waits
+    with database.read() as connection:
+        seen = broadcasts.watched(connection)
+    assert list(seen.values()) == [broadcasts.Watched(PEOPLE - 6, shop.clock.now() + timedelta(minutes=30))]
     shop.later(minutes=29)
     assert len(shop.sink.sent) == 6
     shop.later(minutes=1)
     assert len(shop.sink.sent) == PEOPLE == len({one.to for one in shop.sink.sent})
     assert not held_for(database)
+    with database.read() as connection:
+        assert not broadcasts.watched(connection)
 
 
 @pytest.mark.parametrize("harm", ["bounced", "complained", "refused"])
