@@ -36,7 +36,8 @@ class Apprise:
 
         name = f"team_{message.to}"
         address = self._address_of(name)
-        where = apprise.Apprise()
+        # What the team is told goes where the setting says, and nowhere that the other side leads.
+        where = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
         if not address or not where.add(address):
             return Refused(f"bad_address: KARIBU_{name.upper()} is not set, or is no address of Apprise's")
         content = message.content

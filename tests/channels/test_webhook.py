@@ -75,3 +75,14 @@ def test_the_team_is_told_by_chat(tmp_path: Path) -> None:
         assert isinstance(channel.send(outgoing(channel="team", to="ops")), InDoubt)
         refused = channel.send(outgoing(channel="team", to="nobody"))
         assert isinstance(refused, Refused) and "KARIBU_TEAM_NOBODY" in refused.reason
+
+
+def test_a_notice_is_not_led_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    with fake("fake_http", tmp_path / "one") as provider, fake("fake_http", tmp_path / "other") as elsewhere:
+        settings = {"team_ops": f"json://127.0.0.1:{provider.port}/notices"}
+        channel = Apprise.open(ChannelOptions(), Surroundings(tmp_path, settings.get))
+        provider.mode(json.dumps({"status": 307, "headers": {"Location": f"{elsewhere.url}/notices"}}))
+        assert isinstance(channel.send(outgoing(channel="team", to="ops")), InDoubt)
+        assert elsewhere.taken() == []
