@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     delete,
@@ -77,6 +78,7 @@ these = Table(
 ENTERS = "enters"
 REFUSED = ("no_key", "audience", "again", "limit")
 
+_ANYBODY_AT_THE_DOOR = select(candidate.c.journey).where(candidate.c.journey == bindparam("door")).limit(1)
 _COUNTS = select(arriving.c.verdict, func.count().label("n")).group_by(arriving.c.verdict)
 
 wanted = enrolment.alias("wanted")
@@ -339,6 +341,8 @@ def _overdue(program: Program, now: datetime) -> Any:
 
 def _leave_the_door(connection: Connection, program: Program) -> None:
     """Those who got in, or can't any more, no longer wait. They are sought one by one: thousands may stand there."""
+    if connection.execute(_ANYBODY_AT_THE_DOOR, {"door": program.name}).first() is None:
+        return
     told = arriving.c.verdict != "waits"
     who = candidate.c.customer_id.in_(select(arriving.c.customer_id).where(told))
     same = exists().where(_at_the_door(program), told)
