@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Ledger:
         """Keep what was taken; its number, from 1."""
         with self._lock:
             number = self._taken + 1
-            line = {"number": number, "provider": provider, "body": body}
+            line = {"number": number, "provider": provider, "at": time.time(), "body": body}
             self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -38,5 +39,10 @@ class Ledger:
 
 def taken(directory: Path, provider: str) -> list[Any]:
     """The requests that were taken for a provider, in order."""
+    return [body for _, body in timed(directory, provider)]
+
+
+def timed(directory: Path, provider: str) -> list[tuple[float, Any]]:
+    """The same, each with when it was taken: Unix seconds, by the provider's own clock."""
     lines = (json.loads(line) for line in (directory / FILE).read_bytes().splitlines())
-    return [line["body"] for line in lines if line["provider"] == provider]
+    return [(line["at"], line["body"]) for line in lines if line["provider"] == provider]
