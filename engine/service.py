@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -31,6 +32,7 @@ from engine.loaded import Loaded
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
 from engine.runtime import kept, keys, versions
+from engine.runtime.fence import Memory
 from engine.runtime.sightings import EVERY
 from engine.store import published
 from engine.store.database import DatabaseError
@@ -49,6 +51,9 @@ seen to have joined a segment."""
 WAKE = 0.25
 """Seconds between two looks for those whose wait is over. A look at the clock that takes long doesn't keep them."""
 
+AWAKE = 5.0
+"""Seconds between two times that an engine writes down that it is at work. What is sent after the last of them, and
+before a backup is put back, can't be known."""
 RECOVER = 30.0
 """Seconds between two looks for messages that a dead engine has left."""
 
@@ -124,7 +129,8 @@ class Service:
     def run(self) -> None:
         """Start everything, serve, and stop everything in the opposite order."""
         quiet(os.environ)
-        since = self.runtime.awake(starting=self.app.settings.provider != "fake")
+        memory = Memory(self.app.settings.data / "at-work")
+        since = self.runtime.awake(starting=self.app.settings.provider != "fake", memory=memory)
         self.runtime.recover(alone=self._sole)
         with ExitStack() as stack:
             api_url = self._start_prefect(stack)
@@ -135,7 +141,7 @@ class Service:
             scheduler = _scheduler()
             scheduler.add_job(self.runs.wake, "interval", seconds=WAKE)
             scheduler.add_job(self.runtime.recover, "interval", seconds=RECOVER)
-            scheduler.add_job(self.runtime.awake, "interval", seconds=RECOVER)
+            scheduler.add_job(partial(self.runtime.awake, memory=memory), "interval", seconds=AWAKE)
             self.app.sightings.remember(self.app.database, self.app.content.project.events)
             scheduler.add_job(self.count, "interval", seconds=EVERY.total_seconds())
             stack.callback(self.count)
@@ -146,7 +152,7 @@ class Service:
             stack.callback(clock.stop)
             self._greet()
             if since is not None:
-                self.say(f"Nothing is sent: nobody was at work on this database since {since:%Y-%m-%d %H:%M} UTC.")
+                self.say(f"Nothing is sent: what this database knows ends at {since:%Y-%m-%d %H:%M:%S} UTC.")
                 self.say("If it is a restored backup, look before you go on: karibu messages; then karibu resume")
             site = Site(lambda: self.app, self.intake, self.report, self.healthy)
             asyncio.run(_serve(build(site), self._sock))

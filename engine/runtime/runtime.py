@@ -31,7 +31,7 @@ from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
 from engine.runtime.feedback import Feedback, Taken
-from engine.runtime.fence import alive, fence
+from engine.runtime.fence import Memory, alive, fence, identity
 from engine.runtime.identity import Who
 from engine.runtime.ingest import BATCH, Incoming, Receipt, ingest
 from engine.runtime.outlived import outlived
@@ -54,6 +54,7 @@ from engine.store.merges import looks_stay
 
 log = logging.getLogger("karibu.runtime")
 
+NOTHING = Memory()
 PASSES = 1_000
 """Passes of one advance, at most: a loop of steps that never waits would turn for ever. Check refuses such loops; this
 is the net."""
@@ -335,14 +336,17 @@ class Runtime:
                 return reports  # what is left can't leave now
         raise RuntimeError(f"no rest after {PASSES} passes: {[(one.journey, one.steps) for one in work]}")
 
-    def awake(self, *, starting: bool = False) -> datetime | None:
-        """Write down that an engine is at work. When one starts where nobody was for long, nothing is sent until a
-        person has looked: since when nobody was. Channels that overwrite their own messages need no such care."""
+    def awake(self, *, starting: bool = False, memory: Memory = NOTHING) -> datetime | None:
+        """Write down that an engine is at work. When one starts where nobody was for long, or the database was put back
+        to an earlier time, nothing is sent until a person has looked: since when nobody was. Channels that overwrite
+        their own messages need no such care."""
         now = self.clock.now()
         careless = self.post.repeatable() == self.post.channels.keys() and not self._calls()
         with self.database.write() as connection:
-            since = fence(connection, now) if starting and not careless else None
-            alive(connection, now)
+            database = identity(connection)
+            since = fence(connection, now, memory.last(database)) if starting and not careless else None
+            at = alive(connection, now)
+        memory.keep(database, at)
         return since
 
     def _calls(self) -> bool:

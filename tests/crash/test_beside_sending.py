@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from sqlalchemy import select
 
 from engine.app import App
 from engine.fake.behaviour import Behaviour
@@ -26,6 +27,7 @@ from engine.runtime.profile import Consented, Profile, Writer
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.merges import facts_stay
+from engine.store.tables import customer
 from tests.crash.test_provider import FILES, person
 from tests.patience import eventually
 
@@ -100,7 +102,7 @@ def test_nothing_leaves_after_a_no_of_ten_thousand(crowd: Crowd) -> None:
     said: dict[str, float] = {}
     database = crowd.app.database
     with database.read() as connection:
-        ids = dict(connection.exec_driver_sql("SELECT external_id, id FROM customer").all())
+        ids: dict[str, int] = dict(connection.execute(select(customer.c.external_id, customer.c.id)).all())
     for last in range(PEOPLE, 0, -AT_ONCE):
         those = [f"c{n}" for n in range(last - AT_ONCE, last)]
         with database.write() as connection:
