@@ -13,6 +13,7 @@ from engine.cli import (  # noqa: F401  each adds its commands
     content,
     coupons,
     hearing,
+    hooks,
     importing,
     journeys,
     keys,

@@ -6,11 +6,11 @@ Bounded: of each source the newest MOST rows, of each body the first LONGEST cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from engine.store.scratch import insert_ignore
 from engine.store.tables import kept_hook
@@ -22,13 +22,24 @@ LONGEST_WORD = 200
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What besides its text it takes to read something again: the headers that were asked for when it was read, and
+    whether the text is a part of what came, or all of it."""
+
+    headers: Mapping[str, str]
+    part: bool
+
+
+@dataclass(frozen=True)
 class Kept:
-    """A part of a webhook: its topic, why it was not taken, its text, and what names it (empty: its content)."""
+    """A part of a webhook: its topic, why it was not taken, its text, what names it (empty: its content), and how it is
+    read again (None: it can't be)."""
 
     topic: str
     reason: str
     body: str
     key: str = ""
+    reading: Reading | None = None
 
     @property
     def name(self) -> str:
@@ -47,7 +58,8 @@ def keep(connection: Connection, source: str, parts: Sequence[Kept], now: dateti
             "topic": _kept(one.topic)[:LONGEST_WORD],
             "received_at": now,
             "reason": one.reason[:LONGEST_WORD],
-            "body": _kept(one.body)[:LONGEST],
+            "body": (body := _kept(one.body))[:LONGEST],
+            "reading": None if one.reading is None or len(body) > LONGEST else asdict(one.reading),
         }
         for one in parts
     ]
@@ -64,6 +76,68 @@ def counts(connection: Connection) -> dict[str, int]:
     """How many are kept, by source."""
     rows = select(kept_hook.c.source, func.count()).group_by(kept_hook.c.source).order_by(kept_hook.c.source)
     return dict(connection.execute(rows).all())
+
+
+@dataclass(frozen=True)
+class Heap:
+    """What is kept of one source and topic for one reason: how many, when the last of them came, and its id."""
+
+    source: str
+    topic: str
+    reason: str
+    count: int
+    last_at: datetime
+    last_id: int
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One that is kept. `reading` is None where it can't be read again."""
+
+    id: int
+    source: str
+    topic: str
+    received_at: datetime
+    reason: str
+    body: str
+    reading: Reading | None
+
+
+def heaps(connection: Connection, source: str | None = None, topic: str | None = None) -> list[Heap]:
+    """What is kept, by source, topic and reason."""
+    by = (kept_hook.c.source, kept_hook.c.topic, kept_hook.c.reason)
+    last = func.max(kept_hook.c.received_at, type_=kept_hook.c.received_at.type)
+    rows = select(*by, func.count(), last, func.max(kept_hook.c.id)).where(*_of(source, topic))
+    return [Heap(*row) for row in connection.execute(rows.group_by(*by).order_by(*by))]
+
+
+def ids(connection: Connection, source: str | None = None, topic: str | None = None) -> list[int]:
+    """Those of a source and a topic, in the order in which they came."""
+    rows = select(kept_hook.c.id).where(*_of(source, topic)).order_by(kept_hook.c.id)
+    return list(connection.execute(rows).scalars())
+
+
+def one(connection: Connection, number: int) -> Hook | None:
+    """The one with this id, if it is kept."""
+    row = connection.execute(select(kept_hook).where(kept_hook.c.id == number)).one_or_none()
+    if row is None:
+        return None
+    reading = None if row.reading is None else Reading(row.reading["headers"], row.reading["part"])
+    return Hook(row.id, row.source, row.topic, row.received_at, row.reason, row.body, reading)
+
+
+def settle(connection: Connection, number: int, reason: str | None) -> None:
+    """Nothing is left of it to be taken (None), and it is kept no longer; or it stays, and why."""
+    if reason is None:
+        connection.execute(delete(kept_hook).where(kept_hook.c.id == number))
+    else:
+        said = reason[:LONGEST_WORD]
+        connection.execute(update(kept_hook).where(kept_hook.c.id == number).values(reason=said))
+
+
+def _of(source: str | None, topic: str | None) -> list[ColumnElement[bool]]:
+    wanted = ((kept_hook.c.source, source), (kept_hook.c.topic, topic))
+    return [column == value for column, value in wanted if value is not None]
 
 
 def _kept(text: str) -> str:

@@ -666,7 +666,8 @@ class Parked(SQLModel, table=True):
 
 class KeptHook(SQLModel, table=True):
     """A webhook's part that was genuine and could not be taken as an event: `reason` says why. Looked at by a person;
-    bounded in number a source. `key` is the content's where the source gives none."""
+    bounded in number a source. `key` is the content's where the source gives none. `reading`: what besides `body` it
+    takes to read it again; None where that can't be."""
 
     __tablename__ = "kept_hook"
     id: int | None = _id()
@@ -676,6 +677,7 @@ class KeptHook(SQLModel, table=True):
     received_at: datetime = _at()
     reason: str = _text()
     body: str = _text()
+    reading: dict[str, Any] | None = _json()
 
     __table_args__ = (UniqueConstraint("source", "key", name="uq_kept_hook_source_key"),)
 

@@ -20,6 +20,7 @@ from engine.app import App, Opened
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.events import LARGEST_BODY
+from engine.web.saying import Asked, Noted
 from engine.web.site import Site
 from engine.web.taking import MOST, Refused, take
 from triggers.sources.base import Headers, Said
@@ -49,7 +50,8 @@ def router(site: Site) -> APIRouter:
         read = await run_in_threadpool(_read, app, opened, headers, body)
         if isinstance(read, Response):
             return read
-        taken = await take(site.intake, app, name, opened.source, read)
+        said, asked = read
+        taken = await take(site.intake, app, name, opened.source, said, asked=asked)
         if isinstance(taken, Refused):
             return _refused(taken)
         counts = {"accepted": taken.accepted, "duplicates": taken.duplicates}
@@ -83,14 +85,15 @@ def _mute(opened: Opened) -> bool:
     return opened.source.needs_secret and not opened.secrets
 
 
-def _read(app: App, opened: Opened, headers: Headers, body: bytes) -> Said | Response:
+def _read(app: App, opened: Opened, headers: Headers, body: bytes) -> tuple[Said, Asked] | Response:
     if not opened.source.verify(opened.secrets, headers, body, app.clock.now()):
         return answer(401, {"error": "this is not signed with the secret of this source"})
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
         return answer(400, {"error": "the body is no JSON"})
-    return opened.source.read(headers, payload)
+    noted = Noted(headers)
+    return opened.source.read(noted, payload), Asked(payload, noted)
 
 
 def _refused(why: Refused) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from engine.language.types import Kind, Type
 from engine.runtime.door import Door
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
-from engine.runtime.kept import Kept
+from engine.runtime.kept import Kept, Reading
 from engine.runtime.profile import Consented, Profile
 from engine.web.reading import LONGEST_ID, read_items
 from triggers.sources.base import Said, Told, Untold
@@ -23,6 +23,48 @@ from triggers.sources.base import Who as SourceWho
 
 Earlier = Callable[[Sequence[str]], str | None]
 """The customer of one of a source's earlier events, by their keys."""
+
+
+SECRETS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Headers that may hold a secret: none is kept."""
+
+
+class Noted(Mapping[str, str]):
+    """Headers that note which of them are asked for: only those are kept with a request that can't be taken."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+        self.asked: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        value = self._headers[name]
+        if name not in SECRETS:
+            self.asked[name] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was read: what of it is kept so that it can be read again. `came`: when, if that was before
+    now."""
+
+    payload: Any
+    headers: Noted
+    came: datetime | None = None
+
+    def kept(self, one: Told | Untold, reason: str) -> Kept:
+        """What of it said this, to be kept."""
+        if isinstance(one, Untold):
+            topic, payload = one.topic, one.payload
+        else:
+            topic, payload = one.event, self.payload if one.part is None else one.part
+        return Kept(topic, reason, _text(payload), one.key, Reading(self.headers.asked, payload is not self.payload))
 
 
 @dataclass
@@ -45,23 +87,25 @@ def hear(
     earlier: Earlier,
     *,
     page: bool = False,
+    asked: Asked | None = None,
 ) -> Heard:
-    """`topics`: those that a yes or no to marketing is about. `page`: it came with a browser key."""
-    heard = Heard()
+    """`topics`: those that a yes or no to marketing is about. `page`: it came with a browser key. `asked`: the request
+    that was read; None where what is kept of it can't be read again."""
+    heard, came = Heard(), None if asked is None else asked.came
     for one in said:
         if isinstance(one, Untold):
-            heard.kept.append(Kept(one.topic, one.reason, _text(one.payload), one.key))
+            heard.kept.append(to_keep(one, one.reason, asked))
             continue
         given = _who(one.who, earlier)
         if not given:
-            heard.kept.append(Kept(one.event, "nobody knows whose it is", text_of(one), one.key))
+            heard.kept.append(to_keep(one, "nobody knows whose it is", asked))
             continue
-        posted = read_items([_item(one, given, door)], door, now, page=page)
+        posted = read_items([_item(one, given, door, came)], door, now, page=page)
         for fault in posted.faults[:1]:
-            heard.kept.append(Kept(one.event, f"{fault.path}: {fault.message}", text_of(one), one.key))
+            heard.kept.append(to_keep(one, f"{fault.path}: {fault.message}", asked))
         for _, incoming in posted.events:
             place = len(heard.events)
-            if posted.dated:
+            if posted.dated and one.occurred_at is not None:
                 heard.dated.add(place)
             if posted.whos:
                 heard.whos[place] = posted.whos[0]
@@ -70,9 +114,14 @@ def hear(
     return heard
 
 
-def text_of(told: Told) -> str:
-    """What was said, as it is kept."""
-    return _text({"who": told.who, "event": told.event, "at": told.occurred_at, "properties": told.properties})
+def to_keep(one: Told | Untold, reason: str, asked: Asked | None) -> Kept:
+    """What was said, to be kept: as it came, or in our words where that can't be read again."""
+    if asked is not None:
+        return asked.kept(one, reason)
+    if isinstance(one, Untold):
+        return Kept(one.topic, reason, _text(one.payload), one.key)
+    said = {"who": one.who, "event": one.event, "at": one.occurred_at, "properties": one.properties}
+    return Kept(one.event, reason, _text(said), one.key)
 
 
 def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:
@@ -82,7 +131,7 @@ def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:
     return {name: value.strip() for name, value in told.items() if value and value.strip()}
 
 
-def _item(told: Told, who: Mapping[str, str], door: Door) -> dict[str, Any]:
+def _item(told: Told, who: Mapping[str, str], door: Door, came: datetime | None) -> dict[str, Any]:
     foreign, types = _foreign(told, door), door.vocabulary.attributes
     known = {**who, **{name: _fit(value, types.get(name), foreign) for name, value in told.profile.items()}}
     key = told.key if len(told.key) <= LONGEST_ID else f"hash:{hashlib.sha256(told.key.encode()).hexdigest()}"
@@ -92,7 +141,8 @@ def _item(told: Told, who: Mapping[str, str], door: Door) -> dict[str, Any]:
         "key": key,
         "properties": _fitting(told, door, foreign),
     }
-    return item if told.occurred_at is None else item | {"time": told.occurred_at.isoformat()}
+    at = told.occurred_at or came
+    return item if at is None else item | {"time": at.isoformat()}
 
 
 def _foreign(told: Told, door: Door) -> str | None:

@@ -6,7 +6,7 @@ What became of it is a plain value; each route tells it in its sender's words.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
@@ -19,7 +19,7 @@ from engine.web import pages
 from engine.web.accepting import accept
 from engine.web.intake import Full, Intake, Request, Verdict
 from engine.web.reading import MOST_EVENTS
-from engine.web.saying import Heard, hear, text_of
+from engine.web.saying import Asked, Heard, hear, to_keep
 from engine.web.who import earlier
 from triggers.sources.base import Said, Source
 
@@ -47,15 +47,39 @@ class Refused(Enum):
 
 
 async def take(
-    intake: Intake, app: App, name: str, source: Source, said: Said, *, page: bool = False
+    intake: Intake,
+    app: App,
+    name: str,
+    source: Source,
+    said: Said,
+    *,
+    page: bool = False,
+    asked: Asked | None = None,
 ) -> Taken | Refused:
-    """Take the events and keep the rest, until both are durable. `page`: it came with a browser key."""
-    if len(said) > MOST:
-        return Refused.LARGE
+    """Take the events and keep the rest, until both are durable. `page`: it came with a browser key. `asked`: the
+    request, if what is kept of it is to be read again one day."""
     if page:
         name += pages.SOURCE
+    offered = await offer(intake, app, name, source, said, page=page, asked=asked)
+    if isinstance(offered, Refused):
+        return offered
+    taken, left = offered
     try:
-        heard = await run_in_threadpool(_hear, app, name, source, said, page)
+        if left:
+            await run_in_threadpool(_keep, app, name, left)
+    except Exception as error:
+        return _away(name, error)
+    return taken
+
+
+async def offer(
+    intake: Intake, app: App, name: str, source: Source, said: Said, *, page: bool = False, asked: Asked | None = None
+) -> tuple[Taken, list[Kept]] | Refused:
+    """Take the events, until they are durable; what is left is for the caller to keep."""
+    if len(said) > MOST:
+        return Refused.LARGE
+    try:
+        heard = await run_in_threadpool(_hear, app, name, source, said, page, asked)
         verdicts: list[Verdict] = []
         for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
             part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
@@ -69,24 +93,26 @@ async def take(
             if verdict == "conflict" and told.first:
                 verdicts[place] = "duplicate"
             elif verdict == "conflict":
-                left.append(Kept(told.event, "another event has this key", text_of(told)))
-        if left:
-            await run_in_threadpool(_keep, app, name, left)
+                left.append(replace(to_keep(told, "another event has this key", asked), key=""))
     except Full:
         return Refused.FULL
     except Exception as error:
-        log.error("a request of %s could not be taken: %s", name, type(error).__name__)
-        return Refused.AWAY
-    return Taken(verdicts.count("accepted"), verdicts.count("duplicate"), len(left))
+        return _away(name, error)
+    return Taken(verdicts.count("accepted"), verdicts.count("duplicate"), len(left)), left
 
 
-def _hear(app: App, name: str, source: Source, said: Said, page: bool) -> Heard:
+def _away(name: str, error: Exception) -> Refused:
+    log.error("a request of %s could not be taken: %s", name, type(error).__name__)
+    return Refused.AWAY
+
+
+def _hear(app: App, name: str, source: Source, said: Said, page: bool, asked: Asked | None) -> Heard:
     project = app.content.project
     wanted = source.options.consent
     topics = tuple(project.topics) if wanted is None else wanted
     with app.database.read() as connection:
         find = partial(earlier, connection, name)
-        return hear(said, name, topics, app.door, app.clock.now(), find, page=page)
+        return hear(said, name, topics, app.door, app.clock.now(), find, page=page, asked=asked)
 
 
 def _keep(app: App, name: str, left: list[Kept]) -> None:

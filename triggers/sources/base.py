@@ -90,7 +90,8 @@ class Told:
     """An event of one customer.
 
     `profile` speaks the door's words (first_name, locale, …). Amounts are texts in units of `currency`. `first`: told
-    again with other content, the first telling stands (a state that is repeated with every change of an order)."""
+    again with other content, the first telling stands (a state that is repeated with every change of an order).
+    `part`: of the payload, what it was read from; None: all of it."""
 
     who: Who
     event: str
@@ -101,6 +102,7 @@ class Told:
     agreed: tuple[Agreed, ...] = ()
     currency: str | None = None
     first: bool = False
+    part: Any = None
 
     def __post_init__(self) -> None:
         if self.occurred_at is not None and self.occurred_at.tzinfo is None:
@@ -144,6 +146,10 @@ class Source:
     def read(self, headers: Headers, payload: Any) -> Said:
         """What a genuine request says. Never raises for what was sent."""
         raise NotImplementedError
+
+    def again(self, headers: Headers, part: Any) -> Said:
+        """What a part of a request says that was kept, in the words of today. Never raises for what was sent."""
+        return self.read(headers, part)
 
     def greeting(self, headers: Headers, body: bytes) -> bool:
         """Whether this only asks if somebody is there: it is answered 200, and nothing is done."""

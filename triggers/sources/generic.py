@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -155,7 +156,14 @@ class Generic(Source):
         found = self.where.each.of(headers, payload)
         if not isinstance(found, list):
             return [Untold("", f"there is no list at {self.where.each.written}", payload)]
-        return [said for one in found for said in self._one(headers, one)]
+        return [
+            replace(said, part=one) if isinstance(said, Told) else said
+            for one in found
+            for said in self._one(headers, one)
+        ]
+
+    def again(self, headers: Headers, part: Any) -> Said:
+        return self._one(headers, part)
 
     def _one(self, headers: Headers, one: Any) -> Said:
         if any(hold(conditions, headers, one) for conditions in self.where.ignore):
