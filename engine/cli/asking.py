@@ -72,7 +72,8 @@ def status(
     rows = [head, *(_row(one, words) for one in chosen)]
     say(columns(rows, right=(1, 3, 4, 5, 6, 7, 8, 9)))
     notes = [note for one in chosen for note in _notes(one, words)]
-    notes += [f"{name}: {counted(n, 'webhook')} could not be taken as an event; kept" for name, n in found.kept.items()]
+    kept = ((name, counted(n, "webhook")) for name, n in found.kept.items())
+    notes += [f"{name}: {webhooks} could not be taken as an event: karibu hooks list" for name, webhooks in kept]
     notes += coupons.notes(pools)
     if notes:
         say("\n" + "\n".join(notes))

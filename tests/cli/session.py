@@ -2,9 +2,11 @@
 
     $ at 2026-03-01T06:30:00Z         the clock stands there from now on
     $ write orders.csv                what follows, after "| ", is written into the file
+    $ append workflows/project.yaml   the same, at the end of the file
     $ remove orders.csv               the file is gone
     $ karibu import orders.csv        the command line, in this process; what it says to standard error follows "! "
     $ event amina purchase {"total": 3}    an event comes in, and the engine goes on until nothing is due
+    $ hook shopify orders/paid {…}    a webhook comes in, signed or with the secret, under this topic
     $ tick                            the engine looks at its clock and goes on until nothing is due
     $ clicks amina hello              they click in the message of this step
 
@@ -13,7 +15,9 @@ A command that leaves with another exit code than 0 ends with [2]. Seconds are t
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import io
 import json
 import os
@@ -25,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import select
+from starlette.testclient import TestClient
 
 from engine.app import App
 from engine.cli import main
@@ -34,6 +39,11 @@ from engine.runtime.feedback import Feedback
 from engine.runtime.ingest import Incoming
 from engine.runtime.references import reference
 from engine.store.tables import customer, message
+from engine.web.api import build
+from engine.web.intake import Intake
+from engine.web.site import Site
+
+SECRET = "a-sample-secret"
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,11 @@ class Session:
         elif word == "write":
             Path(rest).parent.mkdir(parents=True, exist_ok=True)
             Path(rest).write_text("".join(line + "\n" for line in written), encoding="utf-8")
+        elif word == "append":
+            with Path(rest).open("a", encoding="utf-8") as file:
+                file.write("".join(line + "\n" for line in written))
+        elif word == "hook":
+            self._hook(*rest.split(" ", 2))
         elif word == "remove":
             Path(rest).unlink()
         elif word == "karibu":
@@ -84,6 +99,23 @@ class Session:
         else:
             self._engine(word, rest)
         return ""
+
+    def _hook(self, source: str, topic: str, body: str) -> None:
+        signature = base64.b64encode(hmac.digest(SECRET.encode(), body.encode(), "sha256")).decode()
+        headers = {"X-Shopify-Topic": topic, "X-Shopify-Hmac-SHA256": signature}
+        headers |= {"X-Topic": topic, "Authorization": f"Bearer {SECRET}"}
+        os.environ[f"KARIBU_{source.upper()}_SECRET"] = SECRET
+        app = App.of(Path("."), VirtualClock(self.now))
+        intake = Intake(app.runtime, lambda *names: None)
+        intake.start()
+        try:
+            with TestClient(build(Site(lambda: app, intake, dict, lambda: True))) as client:
+                taken = client.post(f"/hooks/{source}", content=body.encode(), headers=headers)
+            assert taken.status_code == 202, taken.text
+        finally:
+            intake.close()
+            app.close()
+            del os.environ[f"KARIBU_{source.upper()}_SECRET"]
 
     def _engine(self, word: str, rest: str) -> None:
         app = App.of(Path("."), VirtualClock(self.now))

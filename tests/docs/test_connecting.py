@@ -73,7 +73,7 @@ def test_the_page_works_as_typed(tmp_path: Path) -> None:
                         seen += 1
         assert seen >= 6
         status = terminal.run("karibu status")
-        assert "shopify: 1 webhook could not be taken as an event; kept" in status.stdout
+        assert "shopify: 1 webhook could not be taken as an event: karibu hooks list" in status.stdout
         key = (terminal.project / ".karibu/api-key").read_text()
         told = httpx2.get(f"{address}/v1/status", headers={"X-API-Key": key}, trust_env=False, timeout=PATIENCE).json()
         assert told["hooks_kept"] == {"shopify": 1}
