@@ -21,12 +21,13 @@ class Tried:
 @contextmanager
 def apart(connection: Connection) -> Iterator[Tried]:
     """A savepoint around the block. An error undoes the block and is kept in what this gives, to be looked at after it;
-    one with which PostgreSQL ends the whole transaction passes, for `Database.written` to do it all again."""
+    one that ends the whole transaction passes, for `Database.written` to do it all again or to tell: PostgreSQL's for a
+    deadlock, and a connection that is lost."""
     tried = Tried()
     try:
         with connection.begin_nested():
             yield tried
     except Exception as error:
-        if deadlocked(error):
+        if deadlocked(error) or connection.invalidated:
             raise
         tried.error = error

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field
-from sqlalchemy import Select, Table
+from sqlalchemy import Connection, Select, Table, func, select
 
 from engine.builtins import registry
 from engine.cohort.program import Program
@@ -20,7 +20,7 @@ from engine.runtime import matching
 from engine.runtime.ingest import Incoming
 from engine.runtime.parking import TRIES, pause
 from engine.runtime.status import status
-from engine.store.database import Database
+from engine.store.database import Database, DatabaseError
 from tests.engine.shop import Shop
 from triggers.event import EventTrigger
 
@@ -132,3 +132,21 @@ def test_an_event_that_an_older_version_could_not_hear_is_heard_by_it_once_it_ca
     shop.later(days=2)
     assert shop.rows("SELECT count(*) FROM parked") == [(0,)]
     assert shop.rows("SELECT outcome, step FROM enrolment ORDER BY id") == [("exited", None), (None, "wait_2")]
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_lost_while_a_journey_is_matched_is_no_fault_of_the_journey(
+    postgres_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop.of(tmp_path, postgres_database, {"sound": JOURNEYS["sound"]})
+
+    def lost(connection: Connection, *_: Any, **__: Any) -> None:
+        connection.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
+
+    with monkeypatch.context() as once:
+        once.setattr(matching, "match", lost)
+        with pytest.raises(DatabaseError):
+            shop.happens("amina", "purchase", key="k")
+    assert "sound" not in caplog.text
+    receipt = shop.happens("amina", "purchase", key="k")
+    assert (receipt.accepted, receipt.parked) == (1, 0)
