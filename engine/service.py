@@ -31,7 +31,7 @@ from engine.beat import Beat
 from engine.loaded import Loaded
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
-from engine.runtime import kept, keys, versions
+from engine.runtime import kept, keys, lowpools, versions
 from engine.runtime.fence import Memory
 from engine.runtime.sightings import EVERY
 from engine.store import published
@@ -56,6 +56,9 @@ AWAKE = 5.0
 before a backup is put back, can't be known."""
 RECOVER = 30.0
 """Seconds between two looks for messages that a dead engine has left."""
+
+STOCK = 60.0
+"""Seconds between two looks for coupon pools that run low: their codes are counted."""
 
 STALE = 60.0
 """Seconds without a tick after which the service is not well."""
@@ -145,6 +148,7 @@ class Service:
             self.app.sightings.remember(self.app.database, self.app.content.project.events)
             scheduler.add_job(self.count, "interval", seconds=EVERY.total_seconds())
             stack.callback(self.count)
+            scheduler.add_job(self.stock, "interval", seconds=STOCK)
             scheduler.start()
             stack.callback(scheduler.shutdown)
             clock = Beat(self.tick, TICK)
@@ -173,6 +177,14 @@ class Service:
     def count(self) -> None:
         """Write what was seen at the door: in a transaction of its own, so that no event waits for it."""
         self.app.sightings.write(self.app.database, self.runtime.clock.now())
+
+    def stock(self) -> None:
+        """Tell the team of coupon pools that have fallen below their marks."""
+        try:
+            pools, post = self.app.content.project.coupons, self.runtime.post
+            lowpools.look(self.app.database, pools, post, self.runtime.clock.now())
+        except Exception as error:  # the next look tries again
+            log.error("a look at the coupon pools failed: %s", type(error).__name__)
 
     def healthy(self) -> bool:
         """Whether the clock is looked at and the database answers."""
