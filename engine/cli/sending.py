@@ -29,6 +29,19 @@ if TYPE_CHECKING:
     from engine.app import App
     from engine.runtime.words import Words
 
+MEANS = {
+    "sent": "it went out: it counts as sent",
+    "not-sent": "it didn't: it counts as refused, its room under the caps is given back, nothing is sent",
+    "again": "send it once more: its reader may get it twice",
+}
+"""What each way to settle a doubt does."""
+
+DONE = {
+    "sent": "counts as sent",
+    "not-sent": "counts as refused, and is not sent again",
+    "again": "is sent once more, if the send gate lets it",
+}
+
 Journey = Annotated[str | None, typer.Argument(metavar="JOURNEY", help="Only this one. [default: all]")]
 
 
@@ -91,7 +104,9 @@ def _chosen(connection: Connection, journey: str | None) -> str:
 @command(ASK, "karibu messages", "karibu messages --in-doubt --limit 500 --json")
 def messages(
     ctx: typer.Context,
-    in_doubt: Annotated[bool, typer.Option("--in-doubt", help="Those of which nobody knows if they went.")] = False,
+    in_doubt: Annotated[
+        bool, typer.Option("--in-doubt", help="Only those of which nobody knows whether they went out.")
+    ] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Those of karibu send-test instead.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N.")] = 50,
     root: Root = None,
@@ -99,8 +114,11 @@ def messages(
 ) -> None:
     """List the newest messages, and what became of them.
 
-    One is in doubt when the provider was silent, or broke off, while it was handed over. The provider's webhook ends a
-    doubt, and so does `karibu resolve`. A marketing message in doubt is never sent again by itself."""
+    In doubt means: it was handed to the provider, and no answer came (the line broke, time ran out, the provider or
+    Karibu failed at that moment), so its reader may have got it or not. A doubt ends when the provider's webhook tells
+    of the message, or when you look at the provider's page and say what you found: `karibu resolve`. Until then a
+    marketing message stays in doubt and is never sent again; a transactional one, like an order's confirmation, is sent
+    once more after ten minutes of silence."""
     with opened(ctx, root) as app:
         from engine.cli.asking import _words
         from engine.runtime import outbox
@@ -134,8 +152,9 @@ def messages(
     ]
     say(columns([head, *rows]))
     if count:
-        say(f"\n{counted(count, 'message')} in doubt. Look at the provider's page, then say what you found:")
-        say("karibu resolve MESSAGE sent|not-sent|again --why TEXT")
+        say(f"\n{counted(count, 'message')} in doubt: handed to the provider, and nobody knows whether it went out.")
+        say("Look for it on the provider's page, then say what you found, and how you know:")
+        say(columns([(f"  karibu resolve MESSAGE {one} --why TEXT", means) for one, means in MEANS.items()]))
     if again := sum(one.repeats for one in found):
         say(f"{again:,} of these, transactional, will be sent once more if the provider stays silent.")
 
@@ -161,20 +180,28 @@ def resolve(
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id, as karibu messages shows it.")],
     outcome: Annotated[
         Literal["sent", "not-sent", "again"],
-        typer.Argument(metavar="OUTCOME", help="sent, not-sent or again (send it once more)."),
+        typer.Argument(metavar="OUTCOME", help="What is to be done: sent, not-sent or again, as above."),
     ],
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="How you know; kept with the message.")],
     root: Root = None,
 ) -> None:
-    """Settle a message in doubt.
+    """Settle a message in doubt: say whether it went out.
 
-    Its customer has gone on when the doubt arose; this changes what is told of the message, and with `again` sends it
-    once more, unless the send gate says otherwise by now."""
+    In doubt means that it was handed to the provider and nobody knows whether it went out. Look for it on the
+    provider's page first.
+
+    sent: it went out. It counts as sent.
+
+    not-sent: it didn't. It counts as refused, its room under the caps is given back, and nothing is sent.
+
+    again: send it once more, unless the send gate says otherwise by now (an opt-out, a stop). If it did go out the
+    first time, its reader gets it twice.
+
+    None of them moves the customer, who has gone on in the journey when the doubt arose."""
     with opened(ctx, root) as app:
         from engine.runtime import doubts
 
         with app.database.write() as connection:
             if not doubts.resolve(connection, message, outcome, why, app.clock.now()):
                 raise Told(f'no message "{message}" is in doubt', "karibu messages --in-doubt lists them")
-    done = {"sent": "was sent", "not-sent": "was not sent", "again": "is sent once more"}[outcome]
-    say(f"{message} {done}.")
+    say(f"{message}: {DONE[outcome]}.")
