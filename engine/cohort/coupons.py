@@ -82,7 +82,10 @@ def folded(code: str) -> str:
 def held(customer_id: ColumnElement[int], now: datetime) -> ColumnElement[bool]:
     """Whether a row of `coupon` is a code this customer has and can use."""
     good = or_(coupon.c.expires_at.is_(None), coupon.c.expires_at > literal(now, Instant()))
-    return and_(coupon.c.customer_id == customer_id, coupon.c.state.in_(HELD), good)
+    # Not in the words of the index of when codes expire: PostgreSQL, which may believe from the time when the pool was
+    # full that hardly any code is held, would read all of them for each customer.
+    state = func.coalesce(coupon.c.state, "")
+    return and_(coupon.c.customer_id == customer_id, state.in_(HELD), good)
 
 
 def reserve(

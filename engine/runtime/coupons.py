@@ -89,7 +89,10 @@ def release(connection: Connection, programs: Sequence[Program]) -> int:
         .subquery("idle")
     )
     # `asked` as it was seen: whoever has relied on the code since then has raised it, and keeps it.
-    mine = and_(coupon.c.id == idle.c.id, coupon.c.asked == idle.c.asked, coupon.c.state == "reserved")
+    # The state is not asked in the words of the partial index: PostgreSQL, which may believe from the time when the
+    # pool was full that hardly any code is reserved, would compare each of them with each.
+    still = func.coalesce(coupon.c.state, "") == "reserved"
+    mine = and_(coupon.c.id == idle.c.id, coupon.c.asked == idle.c.asked, still)
     back = {name: null() for name in ("customer_id", "scope", "reserved_at", "expires_at")}
     return connection.execute(update(coupon).where(mine).values(state="released", **back)).rowcount
 
