@@ -208,6 +208,12 @@ def journey_name(app: App, name: str) -> str:
 
 # Speaking
 
+_CONTROL = [code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"]
+_SEEN = dict.fromkeys(_CONTROL, "\N{REPLACEMENT CHARACTER}")
+"""What customers and shops have written may hold what a terminal takes for commands: it is shown, and does nothing."""
+_ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROL}
+"""The same inside JSON, where it stands in texts only."""
+
 
 def say(text: str = "", style: str | None = None) -> None:
     """One line or more to standard output, in this style on a terminal. Not wrapped: a line that is cut can't be
@@ -222,6 +228,7 @@ def warn(text: str, style: str | None = "yellow") -> None:
 
 
 def _print(text: str, style: str | None, *, stderr: bool) -> None:
+    text = text.translate(_SEEN)
     stream = sys.stderr if stderr else sys.stdout
     if style is None or not stream.isatty():
         print(text, file=stream, flush=True)  # `karibu up` is read line by line
@@ -234,7 +241,7 @@ def _print(text: str, style: str | None, *, stderr: bool) -> None:
 
 def say_json(value: dict[str, Any]) -> None:
     """One JSON object."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain).translate(_ESCAPED))
 
 
 def _plain(value: Any) -> Any:
