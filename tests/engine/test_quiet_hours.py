@@ -98,6 +98,15 @@ def test_a_message_that_was_claimed_in_time_and_comes_too_late_is_held_after_all
     assert len(shop.rows("SELECT 1 FROM cap_slot WHERE until > 0")) == 1
 
 
+def before_night(tmp_path: Path, database: Database, people: int) -> Shop:
+    """A second before the quiet hours so many have bought."""
+    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
+    shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
+    for n in range(people):
+        shop.happens(f"c{n}", "purchase")
+    return shop
+
+
 def claimed_for(shop: Shop) -> tuple[Delivery, list[Letter]]:
     """What a look claims at the step, with who sends it."""
     (program,) = shop.runtime.programs().values()
@@ -108,10 +117,7 @@ def claimed_for(shop: Shop) -> tuple[Delivery, list[Letter]]:
 
 
 def test_a_crowd_that_comes_too_late_is_held_together(database: Database, tmp_path: Path) -> None:
-    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
-    shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
-    for n in range(20):
-        shop.happens(f"c{n}", "purchase")
+    shop = before_night(tmp_path, database, 20)
     delivery, claimed = claimed_for(shop)
     assert len(claimed) == 20
     shop.clock.advance_to(NAIROBI_NIGHT)
@@ -123,10 +129,7 @@ def test_a_crowd_that_comes_too_late_is_held_together(database: Database, tmp_pa
 
 
 def test_what_another_engine_has_taken_over_is_not_said_to_be_held(database: Database, tmp_path: Path) -> None:
-    shop = Shop.of(tmp_path, database, {"hi": SEND}, gate=NIGHT)
-    shop.clock.advance_to(NAIROBI_NIGHT - timedelta(seconds=1))
-    for n in range(2):
-        shop.happens(f"c{n}", "purchase")
+    shop = before_night(tmp_path, database, 2)
     delivery, claimed = claimed_for(shop)
     with database.write() as connection:
         connection.execute(text("UPDATE message SET fence = fence + 1 WHERE id = (SELECT min(id) FROM message)"))

@@ -122,28 +122,29 @@ def test_a_code_goes_back_once_no_message_is_left_to_carry_it(database: Database
     assert states(shop, "few") == {"released": 1}, "they are inside for two weeks, and nothing of it can tell the code"
 
 
-def test_a_code_in_doubt_stays_with_its_customer(database: Database, tmp_path: Path) -> None:
+def doubted(tmp_path: Path, database: Database) -> tuple[Shop, str]:
+    """A shop whose only code is in a message of which nobody knows whether it went, and that message's id."""
     shop = giving(tmp_path, database, "  - coupon: few\n  - send: email/code\n")
     stock(shop, "few", "F-1")
     shop.sink.answers["amina@shop.example"] = InDoubt("timeout")
     shop.happens("amina", "purchase")
     shop.settle()
+    (ref,) = shop.sink.to("amina@shop.example")
+    return shop, ref
+
+
+def test_a_code_in_doubt_stays_with_its_customer(database: Database, tmp_path: Path) -> None:
+    shop, ref = doubted(tmp_path, database)
     shop.happens("baraka", "purchase")
     shop.settle()
     assert states(shop, "few") == {"reserved": 1} and "baraka@shop.example" not in told(shop)
-    (ref,) = shop.sink.to("amina@shop.example")
     with database.write() as connection:
         assert doubts.resolve(connection, ref, "sent", "the provider says so", shop.clock.now())
     assert states(shop, "few") == {"issued": 1}
 
 
 def test_a_code_of_which_a_person_says_it_was_not_sent_goes_back(database: Database, tmp_path: Path) -> None:
-    shop = giving(tmp_path, database, "  - coupon: few\n  - send: email/code\n")
-    stock(shop, "few", "F-1")
-    shop.sink.answers["amina@shop.example"] = InDoubt("timeout")
-    shop.happens("amina", "purchase")
-    shop.settle()
-    (ref,) = shop.sink.to("amina@shop.example")
+    shop, ref = doubted(tmp_path, database)
     with database.write() as connection:
         assert doubts.resolve(connection, ref, "not-sent", "the provider says so", shop.clock.now())
     shop.settle()
@@ -305,12 +306,7 @@ def test_a_letter_after_an_empty_pool_carries_no_code_of_another(database: Datab
 
 
 def test_a_code_in_doubt_whose_repeat_is_stopped_stays_with_its_customer(database: Database, tmp_path: Path) -> None:
-    shop = giving(tmp_path, database, "  - coupon: few\n  - send: email/code\n")
-    stock(shop, "few", "F-1")
-    shop.sink.answers["amina@shop.example"] = InDoubt("timeout")
-    shop.happens("amina", "purchase")
-    shop.settle()
-    (ref,) = shop.sink.to("amina@shop.example")
+    shop, ref = doubted(tmp_path, database)
     with database.write() as connection:
         connection.exec_driver_sql("DELETE FROM consent")
         assert doubts.resolve(connection, ref, "again", "nobody knows", shop.clock.now())
