@@ -35,6 +35,7 @@ from engine.cohort.program import Program
 from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.letters import Letter
+from engine.runtime.settling import under
 from engine.segments.seen import json_object
 from engine.store.scratch import fill, insert_ignore, scratch
 from engine.store.tables import cap_slot, customer, decision, enrolment, is_held, message
@@ -102,21 +103,18 @@ def hold(
         return
     scratch(connection, holds)
     fill(connection, holds, [(letter.message_id, letter.fence, micros(until), why) for letter, until, why in mine])
-    ours = and_(
-        message.c.id == holds.c.message_id,
-        message.c.fence == holds.c.fence,
-        message.c.id.in_(select(holds.c.message_id)),  # or SQLite may read every message there is
-    )
+    ours = under(holds)
     back = {"state": "queued", "due_at": holds.c.due_at, "reason": holds.c.reason, "lease_until": None}
     claimed = message.c.state.in_(("claimed", "dispatching"))
     connection.execute(update(message).where(ours, claimed).values(back | {"attempts": message.c.attempts - 1}))
     at, until = literal(now, Instant()), json_object({"until": type_coerce(holds.c.due_at, BigInteger)})
     said = [literal("stays"), literal(step_id), literal(HELD_BACK), holds.c.reason, at, until]
-    told = select(message.c.enrolment_id, message.c.visit, *said).where(ours, message.c.state == "queued")
+    done = and_(ours, message.c.state == "queued")
+    told = select(message.c.enrolment_id, message.c.visit, *said).where(done)
     columns = ["enrolment_id", "visit", "kind", "step", "outcome", "reason", "at", "detail"]
     connection.execute(insert_ignore(connection, decision).from_select(columns, told))
     visits = select(message.c.enrolment_id, message.c.visit, message.c.customer_id)
-    give_back(connection, visits.where(ours, message.c.state == "queued"))
+    give_back(connection, visits.where(done))
 
 
 def _marketing(letters: Sequence[Letter]) -> list[Letter]:

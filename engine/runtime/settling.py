@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    case,
+    or_,
+    select,
+    update,
+)
 
 from engine.cohort import coupons
 from engine.cohort.caps import give_back
@@ -56,6 +69,15 @@ settling = Table(
 )
 
 
+def under(claims: Table) -> ColumnElement[bool]:
+    """The messages that are still under these claims: rows of message_id and fence, in a scratch table."""
+    return and_(
+        message.c.id == claims.c.message_id,
+        message.c.fence == claims.c.fence,
+        message.c.id.in_(select(claims.c.message_id)),  # or SQLite may read every message there is
+    )
+
+
 def record(
     connection: Connection, program: Program, step_id: str, settled: Sequence[Settled], now: datetime, pass_id: str
 ) -> None:
@@ -67,11 +89,7 @@ def record(
         return
     scratch(connection, settling)
     fill(connection, settling, settled)
-    mine = and_(
-        message.c.id == settling.c.message_id,
-        message.c.fence == settling.c.fence,
-        message.c.id.in_(select(settling.c.message_id)),  # or SQLite may read every message there is
-    )
+    mine = under(settling)
     doubted = and_(message.c.doubts > 0, settling.c.state.in_(NEVER_SENT))
     connection.execute(
         update(message)
