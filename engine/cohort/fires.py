@@ -25,7 +25,7 @@ from engine.language.journey import TriggerModel
 from engine.store import marks
 from engine.store.local_time import ensure_zones, loaded_zones
 from engine.store.scratch import insert_ignore
-from engine.store.tables import candidate, customer, enrolment, fired, journey_version, mark, refusal
+from engine.store.tables import candidate, customer, enrolment, fired, journey_version, refusal
 from engine.store.types import micros, moment
 
 SLACK = timedelta(minutes=15)
@@ -176,7 +176,7 @@ class Timed(TriggerModel):
 
     def beginning(self, look: Look) -> tuple[Beginning, bool]:
         """Where fires begin to count, and whether that isn't written down yet."""
-        value = look.connection.scalar(select(mark.c.value).where(mark.c.name == _mark(look)))
+        value = look.connection.scalar(marks.kept(_mark(look)))
         if value is None or value["anchor"] != self.anchor():
             return Beginning(look.published, look.published), True
         return Beginning(moment(value["since"]), moment(value["seen"])), False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from engine.app import App
 from engine.demo.data import END, START, Shop
@@ -21,7 +21,6 @@ from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import BATCH, Incoming, ingest
 from engine.store import marks
 from engine.store.database import Database
-from engine.store.tables import mark
 
 HOUR = 15
 """When the replay looks at the clock, each day, in UTC: on the same day everywhere the customers live. What happened
@@ -37,7 +36,7 @@ class ReplayFailed(Exception):
 def done(database: Database, what: str) -> int:
     """How far a piece of the demo's work has come: events of the history, or looks of the replay."""
     with database.read() as connection:
-        value = connection.execute(select(mark.c.value).where(mark.c.name == what)).scalar_one_or_none()
+        value = connection.scalar(marks.kept(what))
     return 0 if value is None else int(value["done"])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete
 
 from engine.imports.reading import Place
 from engine.store import marks
@@ -77,7 +77,7 @@ class Bookmark:
     def read(self, database: Database) -> Progress | None:
         """How far it had come, if it was broken off. Raises Changed."""
         with database.read() as connection:
-            value: dict[str, Any] | None = connection.scalar(select(mark.c.value).where(mark.c.name == self.name))
+            value: dict[str, Any] | None = connection.scalar(marks.kept(self.name))
         if value is None:
             return None
         progress = Progress(**value["progress"])

@@ -26,6 +26,7 @@ from engine.runtime.entry import named_before
 from engine.runtime.matching import let_in
 from engine.runtime.pace import Pace
 from engine.runtime.ticked import Ticked
+from engine.store import marks
 from engine.store.database import Database
 from engine.store.merges import looks_stay
 from engine.store.scratch import insert_ignore
@@ -178,7 +179,7 @@ def _named(connection: Connection, program: Program, admission: Admission, now: 
 
 
 def _open(connection: Connection, journey: str, *, hold: bool = False) -> list[Admission]:
-    row = select(mark.c.value).where(mark.c.name == _PREFIX + journey)
+    row = marks.kept(_PREFIX + journey)
     return _read(connection.scalar(row.with_for_update() if hold else row))
 
 

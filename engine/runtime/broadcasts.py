@@ -93,7 +93,7 @@ def may_leave(connection: Connection, program: Program, step_id: str, now: datet
     name = f"{_NAME}{program.version_id}:{step_id}"
     mine = and_(message.c.version_id == program.version_id, message.c.step == step_id)
     waiting = and_(mine, message.c.state == "queued", message.c.due_at <= literal(now, Instant()), UNSETTLED)
-    kept = connection.scalar(select(mark.c.value).where(mark.c.name == name).with_for_update())
+    kept = connection.scalar(marks.kept(name).with_for_update())
     canary = None if kept is None else Canary.read(kept)
     if canary is not None and canary.passed is not None and now - canary.passed < GOOD_FOR:
         return None

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 from sqlalchemy import Connection, exists, or_, select
 
@@ -69,7 +68,7 @@ class Memory:
 
 def identity(connection: Connection) -> str:
     """What tells this database from others, and is the same in its backups."""
-    mine = select(mark.c.value).where(mark.c.name == _IDENTITY)
+    mine = marks.kept(_IDENTITY)
     if (kept := connection.scalar(mine)) is None:
         connection.execute(insert_ignore(connection, mark).values(name=_IDENTITY, value={"id": token_hex(16)}))
         kept = connection.scalar(mine)
@@ -109,6 +108,6 @@ def fence(connection: Connection, now: datetime, remembered: datetime | None = N
 
 
 def _last(connection: Connection, *, locked: bool = False) -> datetime | None:
-    mine: Any = select(mark.c.value).where(mark.c.name == _ALIVE)
+    mine = marks.kept(_ALIVE)
     kept = connection.scalar(mine.with_for_update() if locked else mine)
     return None if kept is None else moment(kept["at"])

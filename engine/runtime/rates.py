@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, update
 
 from engine.language.gate import Rate
+from engine.store import marks
 from engine.store.scratch import insert_ignore
 from engine.store.tables import mark
 from engine.store.types import micros
@@ -66,7 +67,7 @@ def _interval(rate: Rate) -> int:
 
 
 def _row(channel: str) -> Select[Mapping[str, int]]:
-    return select(mark.c.value).where(mark.c.name == _name(channel))
+    return marks.kept(_name(channel))
 
 
 def _name(channel: str) -> str:

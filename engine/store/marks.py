@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, select
 
 from engine.store.scratch import insert_into
 from engine.store.tables import mark
+
+
+def kept(name: str) -> Select[Any]:
+    """SELECT the value of the mark of this name."""
+    return select(mark.c.value).where(mark.c.name == name)
 
 
 def put(connection: Connection, name: str, value: Mapping[str, Any] | None) -> None:

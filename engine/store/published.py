@@ -8,10 +8,9 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select, text
 
 from engine.store import marks
-from engine.store.tables import mark
 
 PUBLISHED = "published"
-_TIMES = select(mark.c.value).where(mark.c.name == PUBLISHED)  # made once: it is asked for with each batch of events
+_TIMES = marks.kept(PUBLISHED)  # made once: it is asked for with each batch of events
 
 
 def times(connection: Connection) -> int:
