@@ -28,13 +28,16 @@ def recover_all(
     customers' move; then what was long enough in doubt is sent once more, if it is transactional.
 
     A channel whose send overwrites itself may repeat it: its dispatches are queued again. `alone`: at the start of the
-    only engine there is, whatever is claimed was claimed by its dead predecessor, expired or not."""
-    counts = {"queued": 0, "in_doubt": 0}
+    only engine there is, whatever is claimed was claimed by its dead predecessor, expired or not.
+
+    Counts messages, and as `failed` the journeys whose messages wait for the next time."""
+    counts = {"queued": 0, "in_doubt": 0, "failed": 0}
     for program in programs:
         try:
             queued, in_doubt = database.written(partial(_take_up, program=program, post=post, now=now, alone=alone))
         except Exception as error:  # one journey's fault costs the others nothing
             log.error("messages of %s can't be taken up: %s", program.name, type(error).__name__)
+            counts["failed"] += 1
             continue
         counts["queued"] += queued
         counts["in_doubt"] += in_doubt

@@ -54,10 +54,11 @@ class Ending:
     cuts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._armed, self._over = threading.Event(), threading.Event()
+        self._armed, self._over, self._at_it = threading.Event(), threading.Event(), threading.Lock()
 
     def arm(self, on: bool) -> None:
-        self._armed.set() if on else self._armed.clear()
+        with self._at_it:  # disarmed, nothing is ended any more
+            self._armed.set() if on else self._armed.clear()
 
     def stop(self) -> None:
         self._over.set()
@@ -70,7 +71,9 @@ class Ending:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             while self._armed.wait() and not self._over.is_set():
                 time.sleep(chance.uniform(0.02, 0.4))
-                self.cuts["ended"] += len(connection.execute(end, {"name": address.database}).all())
+                with self._at_it:
+                    if self._armed.is_set():
+                        self.cuts["ended"] += len(connection.execute(end, {"name": address.database}).all())
         engine.dispose()
 
 
@@ -99,9 +102,9 @@ def lives(root: Path, app: App, trouble: Trouble, *, alone: bool) -> None:
         clock.set(now)
         while True:
             try:
-                app.runtime.recover(alone=alone)
-                moment(app.runtime, root, n, 1)
-                break
+                if not app.runtime.recover(alone=alone)["failed"]:
+                    moment(app.runtime, root, n, 1)
+                    break
             except DatabaseError:
                 continue
     trouble.arm(False)

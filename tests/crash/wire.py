@@ -69,6 +69,7 @@ class Wire:
     def _carry(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_UNIX)
         server.connect(self.server)
+        cut = False
         with client, server, suppress(OSError):
             while True:
                 ready, _, _ = select.select([client, server], [], [])
@@ -76,14 +77,14 @@ class Wire:
                     if not (said := one.recv(LARGEST)):
                         return
                     if one is server:
+                        if cut:  # this was the answer
+                            return
                         client.sendall(said)
                         continue
-                    cut = self._cut_at(said)
+                    cut = cut or self._cut_at(said)
                     if not cut or self.where != "before":
                         server.sendall(said)
-                    if cut and self.where == "unanswered":
-                        server.recv(LARGEST)
-                    if cut:
+                    if cut and self.where != "unanswered":
                         return
 
 

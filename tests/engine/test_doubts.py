@@ -82,7 +82,7 @@ def test_what_the_provider_says_of_a_message_ends_the_doubt(database: Database, 
     shop = in_doubt(tmp_path, database, "transactional")
     if late:
         shop.clock.advance_to(shop.clock.now() + timedelta(minutes=10))
-        assert shop.runtime.recover() == {"queued": 1, "in_doubt": 0}
+        assert shop.runtime.recover() == {"queued": 1, "in_doubt": 0, "failed": 0}
     with database.write() as connection:
         take(connection, [Feedback(shop.sink.sent[0].ref, "delivered", shop.clock.now())], shop.clock.now())
     passes(shop, days=1)
