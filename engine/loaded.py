@@ -10,6 +10,10 @@ from __future__ import annotations
 import gc
 import sys
 
+YOUNG = 5_000
+"""New objects that make the collector look, instead of 700: a few hundred requests that wait for their commit are no
+garbage, and to look at them again and again took a twentieth of an event's time."""
+
 
 class Loaded:
     """Not for several threads at once."""
@@ -26,5 +30,6 @@ class Loaded:
             return False
         gc.collect()  # what is garbage now would stay for ever
         gc.freeze()
+        gc.set_threshold(YOUNG)
         self._settled = self._seen
         return True

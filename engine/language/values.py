@@ -19,6 +19,7 @@ from engine.language.types import Kind, Type
 LARGEST_MONEY = 2**53
 _PLAIN = 12
 """Characters of an amount that can't be too large, whatever currency."""
+_LARGEST_PLAIN = 10 ** (_PLAIN - 1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,6 +87,8 @@ def _money(value: Any, digits: int, zone: str) -> int:
         whole, point, part = value.partition(".")
         if whole.isdigit() and (part.isdigit() and len(part) == digits if point else True):
             return int(whole + part) if point else int(whole) * 10**digits
+    if type(value) is int and abs(value) < _LARGEST_PLAIN:
+        return int(value * 10**digits)
     minor = _decimal(value, "an amount").scaleb(digits)
     if minor != minor.to_integral_value():
         raise Wrong(f"an amount has {digits} digits after the point at most, and this is {_shown(value)}")

@@ -21,9 +21,10 @@ async def accept(
 ) -> list[Verdict]:
     """The verdicts on the events, in order, once they are durable. `whos`: by place. `also_refused`: an event that is
     put aside, as another one has its key, still says who its customer is. Raises Full, Reused."""
+    if not whos:
+        return await intake.submit(request)
     with intake.room(len(request.events)) as submit:
-        if whos:
-            await run_in_threadpool(_introduce, intake, request, whos, also_refused)
+        await run_in_threadpool(_introduce, intake, request, whos, also_refused)
         verdicts = submit(request)
     return await verdicts
 

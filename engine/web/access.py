@@ -41,6 +41,7 @@ from engine.runtime import keys
 from engine.runtime.keys import Key, Scope
 from engine.store.database import Database
 from engine.web.bucket import Bucket
+from engine.web.headers import header
 from engine.web.keyring import Keyring, KeysAway
 
 CHOSEN = "bootstrap"
@@ -77,6 +78,7 @@ class Access:
 
     def __init__(self, chosen: str, database: Database, seconds: Callable[[], float] = time.monotonic) -> None:
         self._chosen = keys.hashed(chosen)
+        self._chooser = Caller("the key of the settings", CHOSEN, "admin")
         self._keyring = Keyring(database, seconds)
         self._seconds = seconds
         self._buckets: dict[str, Bucket] = {}
@@ -103,7 +105,7 @@ class Access:
             return None
         # Compared to the end, so that the time it takes tells nothing.
         if hmac.compare_digest(keys.hashed(shown), self._chosen):
-            return Caller("the key of the settings", CHOSEN, "admin")
+            return self._chooser
         if keys.parts(shown) is None:  # can't be one of ours, whatever the database says
             return None
         try:
@@ -163,9 +165,9 @@ async def _decide(request: Request, shown: str, scope: Scope, browser: bool) -> 
 
 def _shown(request: Request) -> str | None:
     """The key that the headers show, None when they show none. One that can't be read is shown, and wrong."""
-    if key := request.headers.get("x-api-key", ""):
+    if key := header(request, b"x-api-key"):
         return key
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (header(request, b"authorization") or "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
     return _user(token) if scheme.lower() == "basic" else None

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from fastapi import HTTPException, Request
 
+from engine.web.headers import header
+
 PIECE = 64 * 1024
 """Bytes of one piece, at most."""
 
@@ -46,11 +48,11 @@ class Gunzip:
 
 async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
     """The unpacked body, piece by piece, up to `most` bytes. Raises HTTPException: 400, 413, 415."""
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    coding = (header(request, b"content-encoding") or "identity").strip().lower()
     if coding not in ("identity", "", "gzip", "x-gzip"):
         raise HTTPException(415, "a body may be packed with gzip, or not at all", {"Accept-Encoding": "gzip"})
     gunzip = Gunzip() if coding.endswith("gzip") else None
-    declared = request.headers.get("content-length", "")
+    declared = header(request, b"content-length") or ""
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)
     taken = 0

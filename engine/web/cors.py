@@ -55,8 +55,10 @@ class Cors:
 
 def _preflight(scope: Scope) -> bool:
     """Whether a browser asks if it may POST here, and there is something to POST to."""
+    if scope["method"] != "OPTIONS":
+        return False
     headers = Headers(scope=scope)
-    if scope["method"] != "OPTIONS" or "origin" not in headers:
+    if "origin" not in headers:
         return False
     if headers.get("access-control-request-method") != "POST":
         return False

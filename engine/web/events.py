@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from engine.app import App
 from engine.web import bodies
 from engine.web.accepting import accept
 from engine.web.answers import answer
+from engine.web.headers import header
 from engine.web.intake import Full, Intake, Reused, Verdict
 from engine.web.intake import Request as Taking
 from engine.web.reading import MOST_EVENTS, Fault, Lines, Posted, Unreadable, read
@@ -59,8 +60,8 @@ REUSED = "this Idempotency-Key came with another body before; nothing of this on
 
 async def take(request: Request, intake: Intake, app: App, *, page: bool = False) -> Response:
     """Take what was posted, and say what became of it. `page`: with a browser key. Raises HTTPException."""
-    key = idempotency_key(request.headers.get("idempotency-key"))
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in LINE_TYPES:
+    key = idempotency_key(header(request, b"idempotency-key"))
+    if (header(request, b"content-type") or "").partition(";")[0].strip().lower() in LINE_TYPES:
         if page:
             raise HTTPException(403, "a browser key may not send a stream: it needs a key that is kept secret")
         return await _Stream(request, intake, app, key).take()
@@ -69,12 +70,11 @@ async def take(request: Request, intake: Intake, app: App, *, page: bool = False
     body = await bodies.whole(request, LARGEST_BODY)
     now = app.clock.now()
     try:
-        with intake.reading(max(1, min(MOST_EVENTS, len(body) // BYTES))):
-            posted = (
-                read(body, app.door, now, key, page=page)
-                if len(body) <= SMALL_BODY
-                else await run_in_threadpool(read, body, app.door, now, key, page=page)
-            )
+        if len(body) <= SMALL_BODY:  # at once: nobody takes the room meanwhile
+            posted = read(body, app.door, now, key, page=page)
+        else:
+            with intake.reading(min(MOST_EVENTS, len(body) // BYTES)):
+                posted = await run_in_threadpool(read, body, app.door, now, key, page=page)
     except Full:
         return _full()
     except Unreadable as why:
@@ -115,14 +115,17 @@ async def _submit(intake: Intake, posted: Posted, unless: str | None = None) -> 
     """The verdicts on the posted events, once they are durable."""
     if not posted.events:
         return []
-    places = range(len(posted.events))
-    dated = frozenset(place for place in places if posted.events[place][0] in posted.dated)
-    named = frozenset(place for place in places if posted.events[place][0] in posted.named)
+    places = {index: place for place, (index, _) in enumerate(posted.events)}
+    dated, named = _at(places, posted.dated), _at(places, posted.named)
+    whos = {places[index]: who for index, who in posted.whos.items() if index in places}
     events = [incoming for _, incoming in posted.events]
-    whos = {place: posted.whos[index] for place, (index, _) in enumerate(posted.events) if index in posted.whos}
     found = await accept(intake, Taking(events, dated, named, unless), whos)
     # An event that this request's own key names has come with this request before: the answer is the same again.
-    return ["accepted" if place in named else verdict for place, verdict in enumerate(found)]
+    return ["accepted" if place in named else verdict for place, verdict in enumerate(found)] if named else found
+
+
+def _at(places: Mapping[int, int], indexes: set[int]) -> frozenset[int]:
+    return frozenset(places[index] for index in indexes if index in places)
 
 
 @dataclass

@@ -30,10 +30,6 @@ from engine.web.room import MOST, Room
 
 log = logging.getLogger("karibu.web")
 
-PAUSE = (0.005, 0.02)
-"""Seconds between two commits while many events come, at least and at most: a commit costs as much as fifty events,
-and meanwhile they gather."""
-
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
 
@@ -49,7 +45,7 @@ class Reused(Exception):
     """The request's own key came with another body before. Nothing of this one was taken."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Request:
     """Events that belong together; made in a running event loop, which hears the verdicts. `dated` are the places of
     those that say when they happened; `named` of those whose key is made of the request's own: all of them have come
@@ -114,17 +110,27 @@ class Intake:
         if self._thread.is_alive():
             self._thread.join(patience)
 
+    def submit(self, request: Request) -> asyncio.Future[list[Verdict]]:
+        """Takes the request: its verdicts, in order, once they are durable; or Reused. Raises Full."""
+        with self._changed:
+            if not self._takes(len(request.events)):
+                raise Full
+            self.waiting += len(request.events)
+            self._queue.append(request)
+            self._changed.notify()
+        return request.verdicts
+
     @contextmanager
     def room(self, events: int) -> Iterator[Callable[[Request], asyncio.Future[list[Verdict]]]]:
         """Room in the queue for so many events, kept while something is done that has to come before them. What it
-        gives takes the request: its verdicts, in order, once they are durable; or Reused. Raises Full."""
+        gives takes the request, as `submit` does. Raises Full."""
         with self._changed:
             if not self._takes(events):
                 raise Full
             self.waiting += events
         left = events
 
-        def submit(request: Request) -> asyncio.Future[list[Verdict]]:
+        def take(request: Request) -> asyncio.Future[list[Verdict]]:
             nonlocal left
             with self._changed:
                 if self._closing:
@@ -135,7 +141,7 @@ class Intake:
             return request.verdicts
 
         try:
-            yield submit
+            yield take
         finally:
             with self._changed:
                 self.waiting -= left
@@ -163,26 +169,21 @@ class Intake:
         return {place for place, verdict in enumerate(found) if verdict == "conflict"}
 
     def _live(self) -> None:
-        many, begun, ended = False, 0.0, 0.0
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
                 if not self._queue:
                     return
-            if many and self.waiting < BATCH:
-                time.sleep(max(0.0, ended + _pause(ended - begun) - time.monotonic()))
             begun = time.monotonic()
             group, size, left = self._next()
             try:
                 self._write(group)
             finally:
-                ended = time.monotonic()
                 with self._changed:
                     self.waiting -= size
                     if left:
-                        self._room.wrote(size, ended - begun)
-            many = len(group) > 1
+                        self._room.wrote(size, time.monotonic() - begun)
 
     def _next(self) -> tuple[list[Request], int, bool]:
         """Who goes together, how many events that is, and whether others had no place any more. At least one waits."""
@@ -262,12 +263,6 @@ class Intake:
 def _came(dialect: str) -> Any:
     rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
     return rows.where(event.c.source == bindparam("source", type_=Text), among(dialect, event.c.key, "keys"))
-
-
-def _pause(took: float) -> float:
-    """As long as the last commit took: so half of the time is left to those who read what comes."""
-    least, most = PAUSE
-    return min(max(took, least), most)
 
 
 Outcome = tuple["asyncio.Future[list[Verdict]]", list[Verdict] | Exception]
