@@ -15,6 +15,7 @@ from sqlalchemy import (
     Double,
     FromClause,
     Select,
+    Subquery,
     and_,
     case,
     cast,
@@ -142,13 +143,21 @@ def _counted(typed: tree.Events, frame: Frame, where: Where, one: bool) -> Selec
     assert typed.property is not None
     path, is_money = typed.property.path, typed.property.type == MONEY
     each = taken(e.c.properties, path) if is_money else read(e.c.properties, path, typed.property.type)
-    # The fence keeps PostgreSQL from writing the lookup into each of the places that use it.
-    rows = select(e.c.customer_id, each.label("each")).where(there).correlate_except(e)
-    amounts = rows.suffix_with("OFFSET 0", dialect="postgresql").subquery()
-    sum_ = ExactSum(addend(amounts.c.each, path)) if is_money else _millionths(amounts.c.each)
+    amounts = _fenced(select(e.c.customer_id, each.label("each")).where(there).correlate_except(e))
+    amount = addend(amounts.c.each, path) if is_money else amounts.c.each
+    if is_money and not one:
+        # Numbers are what it groups, and writes to disk when they are many: the documents they stand in are larger.
+        amounts = _fenced(select(amounts.c.customer_id, amount.label("each")))
+        amount = amounts.c.each
+    sum_ = ExactSum(amount) if is_money else _millionths(amount)
     if one:
         return select(sum_.label("n")).correlate_except(amounts)
     return select(sum_.label("n"), amounts.c.customer_id).group_by(amounts.c.customer_id)
+
+
+def _fenced(rows: Select[Any]) -> Subquery:
+    """Keeps PostgreSQL from writing what is worked out here into each of the places that use it."""
+    return rows.suffix_with("OFFSET 0", dialect="postgresql").subquery()
 
 
 def _there(typed: tree.Events, frame: Frame, where: Where) -> tuple[FromClause, ColumnElement[bool]]:
