@@ -23,7 +23,10 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 JOURNEY = {"hi": "enter: {event: purchase}\nexit: [{event: closed}]\nsteps:\n  - send: email/hello\n  - wait: 1d\n"}
 
-Two = Callable[[dict[str, str]], tuple[Shop, Shop]]
+CAPPED = {"hi": "enter: {event: purchase, again: always}\nsteps: [{send: email/hello}]\n"}
+CAP = "caps: [{topic: offers, at_most: 3, per: 7d}]\n"
+
+Two = Callable[..., tuple[Shop, Shop]]
 
 
 @pytest.fixture
@@ -31,8 +34,8 @@ def two(postgres: Postgres, tmp_path: Path) -> Iterator[Two]:
     """Two engines on one database that run these journeys."""
     opened = []
 
-    def make(journeys: dict[str, str]) -> tuple[Shop, Shop]:
-        opened.append(two_engines(postgres, tmp_path, journeys))
+    def make(journeys: dict[str, str], gate: str = "") -> tuple[Shop, Shop]:
+        opened.append(two_engines(postgres, tmp_path, journeys, gate))
         return opened[-1].__enter__()
 
     yield make
@@ -148,6 +151,35 @@ def test_a_delivery_beside_a_merge_sends_once(two: Two) -> None:
         amina = one_is_left(merger, n)
         assert theirs(merger, "state", "message", amina) == [("accepted",)]
         assert len(merger.sink.to(f"amina-{n}@shop.example") + merger.sink.to(f"asha-{n}@shop.example")) == 1
+        return statements
+
+    every_moment(run)
+
+
+@pytest.mark.parametrize("merging_first", [True, False])
+def test_a_merge_beside_a_message_that_takes_a_caps_slot_counts_it(two: Two, merging_first: bool) -> None:
+    one, second = two(CAPPED, CAP)
+
+    def run(n: int) -> int:
+        for name in (f"amina-{n}", f"asha-{n}"):
+            one.happens(name, "purchase")
+        one.settle()
+        one.happens(f"amina-{n}", "purchase")
+        (work,) = one.runtime.work()
+        merger, mover = (one, second) if merging_first else (second, one)
+
+        def merge() -> object:
+            return merger.runtime.people().merge(f"asha-{n}", f"amina-{n}")
+
+        def move() -> object:
+            return mover.runtime.move(work.version_id, "send_1", "p")
+
+        first, beside = (merge, move) if merging_first else (move, merge)
+        statements = Interleaved(one, n, beside).run(first)
+        one.settle()
+        amina = one_is_left(one, n)
+        assert theirs(one, "state", "message", amina) == [("accepted",)] * 3
+        assert sorted(theirs(one, "n", "cap_slot", amina)) == [(0,), (1,), (2,)]
         return statements
 
     every_moment(run)
