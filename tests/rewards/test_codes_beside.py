@@ -20,6 +20,7 @@ from engine.runtime import coupons
 from engine.runtime.advance import StepReport, move_step
 from engine.store.database import Database
 from tests.engine.shop import Shop
+from tests.engine.test_interleavings import Interleaved, every_moment
 from tests.listening import before_statements, engines_of
 from tests.patience import eventually
 from tests.rewards.giving import crowd, giving, nobody_shares, states, stock, told
@@ -225,6 +226,48 @@ def test_two_journeys_that_give_a_customer_their_one_code_at_once_give_the_same(
     shop.settle()
     first, again = told(shop)["amina@shop.example"]
     assert first == again and states(shop, "back") == {"issued": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("merging_first", [True, False])
+def test_two_who_become_one_while_a_code_is_given_keep_what_each_was_told(
+    merging_first: bool, postgres_database: Database, postgres_url: str, tmp_path: Path
+) -> None:
+    """Whatever stands between any two statements of the other; and she goes on to be told her own."""
+    steps = "  - coupon: back\n    scope: customer\n  - send: email/code\n"
+    one = giving(tmp_path, postgres_database, steps)
+    other = Database(postgres_url)
+    second = one.beside(other)
+    merger, mover = (one, second) if merging_first else (second, one)
+
+    def run(n: int) -> int:
+        amina, asha = f"amina-{n}", f"asha-{n}"
+        one.happens(asha, "purchase")
+        one.settle()
+        one.happens(amina, "purchase")
+        (work,) = one.runtime.work()
+
+        def merge() -> object:
+            return merger.runtime.people().merge(asha, amina)
+
+        def move() -> object:
+            return mover.runtime.move(work.version_id, "coupon_1", "p")
+
+        first, beside = (merge, move) if merging_first else (move, merge)
+        statements = Interleaved(one, n, beside).run(first)
+        one.settle()
+        codes = told(one)
+        (hers,) = codes[f"{amina}@shop.example"]
+        (before,) = codes[f"{asha}@shop.example"]
+        one.happens(amina, "purchase")
+        one.settle()
+        assert told(one)[f"{amina}@shop.example"] == [hers, hers]
+        mine = "SELECT code, state FROM coupon JOIN customer c ON c.id = coupon.customer_id WHERE c.external_id = "
+        assert sorted(one.rows(f"{mine}'{amina}'")) == sorted((code, "issued") for code in {hers, before})
+        return statements
+
+    every_moment(run)
+    other.dispose()
 
 
 def test_two_who_load_the_same_file_add_each_code_once(postgres_database: Database, tmp_path: Path) -> None:
