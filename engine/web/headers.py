@@ -1,5 +1,5 @@
-"""A header as it came, read from the list itself: Starlette's mapping takes longer over one that isn't there than the
-rest of a small event takes, and every event asks for four of those."""
+"""A header as it came, read from the list itself: Starlette's mapping raises and catches an error for one that isn't
+there, and every event asks for several of those."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 
 def header(request: Request, name: bytes) -> str | None:
-    """The first header of this name, written small; None without one."""
+    """The first header of this name, written small as ASGI gives them; None without one."""
     headers: list[tuple[bytes, bytes]] = request.scope["headers"]
     for key, value in headers:
         if key == name:
