@@ -30,6 +30,10 @@ from engine.web.room import MOST, Room
 
 log = logging.getLogger("karibu.web")
 
+MANY, GATHER = 60, 0.015
+"""After a commit of more requests than this, so many seconds until the next one: a commit costs as much as fifty
+events, and meanwhile they gather. Fewer come at a thousand a second: nobody waits for others then."""
+
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
 
@@ -169,12 +173,15 @@ class Intake:
         return {place for place, verdict in enumerate(found) if verdict == "conflict"}
 
     def _live(self) -> None:
+        many = False
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
                 if not self._queue:
                     return
+            if many:
+                time.sleep(GATHER)
             begun = time.monotonic()
             group, size, left = self._next()
             try:
@@ -184,6 +191,7 @@ class Intake:
                     self.waiting -= size
                     if left:
                         self._room.wrote(size, time.monotonic() - begun)
+            many = len(group) > MANY
 
     def _next(self) -> tuple[list[Request], int, bool]:
         """Who goes together, how many events that is, and whether others had no place any more. At least one waits."""
