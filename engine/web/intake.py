@@ -32,7 +32,8 @@ log = logging.getLogger("karibu.web")
 
 MANY, GATHER = 60, 0.015
 """After a commit of more requests than this, so many seconds until the next one: a commit costs as much as fifty
-events, and meanwhile they gather. Fewer come at a thousand a second: nobody waits for others then."""
+events, and meanwhile they gather. Fewer come at a thousand a second: nobody waits for others then; nor when a full
+transaction waits already."""
 
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
@@ -180,7 +181,7 @@ class Intake:
                     self._changed.wait()
                 if not self._queue:
                     return
-            if many:
+            if many and self.waiting < BATCH:
                 time.sleep(GATHER)
             begun = time.monotonic()
             group, size, left = self._next()
