@@ -171,10 +171,8 @@ def incremental(database: Database, customers: int, runs: int) -> dict[str, floa
     spent: dict[str, list[float]] = {side: [] for side in sides}
     found: dict[str, Any] = {}
     for n in range(runs + 1):  # the first round warms the caches of both
-        turns = list(sides.items())
-        for side, work in (
-            turns if n % 2 else turns[::-1]
-        ):  # whoever comes second finds the pages that the first has read
+        # In turns, too: whoever comes second finds the pages that the first has read.
+        for side, work in list(sides.items())[:: 1 if n % 2 else -1]:
             with undone(database) as c:
                 c.execute(text(touched))
                 begin = time.perf_counter()
