@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from engine.cohort.gate import ADDRESS
 from engine.store import suppressions
-from engine.store.scratch import insert_touched
+from engine.store.scratch import touch
 from engine.store.tables import customer, message
 
 
@@ -35,4 +35,4 @@ def suppress(connection: Connection, gone: Sequence[Gone], now: datetime) -> Non
         row = connection.execute(found.where(message.c.id == one.message_id, address == one.address)).first()
         if row is not None and row[0] is not None:
             suppressions.suppress(connection, one.channel, row[0], one.reason, now, "refusal")
-            connection.execute(insert_touched(connection), [{"customer_id": row.customer_id}])
+            touch(connection, [row.customer_id])

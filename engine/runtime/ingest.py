@@ -30,7 +30,7 @@ from engine.runtime.rewards import Rules
 from engine.store.apart import apart
 from engine.store.given import among, given, listed, packed
 from engine.store.merges import facts_stay
-from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, insert_touched, scratch
+from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, scratch, touch
 from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
 from engine.store.types import Instant, id_type, json_type, micros
 
@@ -111,7 +111,7 @@ def ingest(
         receipt.duplicates += len(chunk) - len(fresh)
         if fresh:
             _count(connection, fresh, worth)
-            _touch(connection, fresh)
+            touch(connection, {one.customer_id for one in fresh})
             if live and rules is not None:
                 rules.apply(connection, fresh, now)
         if fresh and programs:
@@ -257,16 +257,6 @@ def tally_of(add: Any) -> Any:
             "last_at": case((new.last_at > tally.c.last_at, new.last_at), else_=tally.c.last_at),
         },
     )
-
-
-def _touch(connection: Connection, fresh: Sequence[_Fresh]) -> None:
-    ids = sorted({one.customer_id for one in fresh})
-    connection.execute(_touches(connection.dialect.name), packed((id,) for id in ids))
-
-
-@cache
-def _touches(dialect: str) -> Any:
-    return insert_touched(dialect, select(given(dialect, customer_id=id_type())).where(true()))
 
 
 def _match(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Integer, Select, Text, and_, bindparam, delete, not_, or_, select, true, update
 
 from engine.cohort.arms import bucket_of
@@ -18,9 +19,9 @@ from engine.store.given import among, given, listed, packed
 from engine.store.local_time import ensure_zones
 from engine.store.said import COLUMNS as WORD
 from engine.store.said import remember
-from engine.store.scratch import insert_ignore, insert_into, insert_touched
+from engine.store.scratch import insert_ignore, insert_into, touch
 from engine.store.tables import consent, consent_said, customer, customer_tag
-from engine.store.types import Instant, json_type, micros
+from engine.store.types import Instant, id_type, json_type, micros
 
 COLUMNS = frozenset(
     {
@@ -112,8 +113,7 @@ class Writer:
         self._columns(profiles)
         self._consents(profiles)
         self._tags(profiles)
-        ids = sorted({row_id for row_id, _ in profiles})
-        self.connection.execute(insert_touched(self.connection), [{"customer_id": row_id} for row_id in ids])
+        touch(self.connection, {row_id for row_id, _ in profiles})
 
     def _columns(self, profiles: list[tuple[int, Profile]]) -> None:
         telling = [(row_id, one) for row_id, one in profiles if one.columns or one.attributes or one.created_at]
@@ -125,10 +125,13 @@ class Writer:
             if row_id in people:
                 columns, at = {**profile.columns, **created}, profile.at or self.now
                 people[row_id].hear(columns, profile.attributes, at, page=profile.page)
+        told: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         for row_id, facts in people.items():
             if facts.heard:
-                new = update(customer).where(customer.c.id == row_id).values(news(facts, self.now))
-                self.connection.execute(new)
+                new = news(facts, self.now)
+                told.setdefault(tuple(new), []).append((row_id, *map(_given, new.values())))
+        for names, rows in told.items():
+            self.connection.execute(_rewritten(self.connection.dialect.name, names), packed(rows))
 
     def began(self, first: Mapping[int, datetime]) -> None:
         """Somebody has been a customer since their first event, if nobody has said since when."""
@@ -140,40 +143,23 @@ class Writer:
                 self.connection.execute(lower.values(created_at=first[row.id]))
 
     def _consents(self, profiles: list[tuple[int, Profile]]) -> None:
-        rows: dict[tuple[int, str, str], dict[str, Any]] = {}
+        rows: dict[tuple[int, str, str], tuple[Any, ...]] = {}
         words: list[tuple[Any, ...]] = []
         for row_id, profile in profiles:
             for said in profile.consents:
                 key = (row_id, said.channel, said.topic)
                 at = min(said.at or profile.at or self.now, self.now)  # else no later no would be newer
-                row = {
-                    "customer_id": row_id,
-                    "channel": said.channel,
-                    "topic": said.topic,
-                    "state": said.state,
-                    "at": at,
-                    "source": said.source,
-                    "proof": said.proof,
-                }
-                words.append((*key, micros(at), said.state, micros(self.now), said.source, said.proof))
+                when = micros(at)
+                words.append((*key, when, said.state, micros(self.now), said.source, said.proof))
                 before = rows.get(key)
-                if before is None or (before["at"], before["state"] == "off") <= (row["at"], row["state"] == "off"):
-                    rows[key] = row
+                if before is None or (before[4], before[3] == "off") <= (when, said.state == "off"):
+                    rows[key] = (*key, said.state, when, said.source, said.proof)
         if not rows:
             return
         self.connection.execute(
             _remembered(self.connection.dialect.name), packed(sorted(words, key=itemgetter(slice(5))))
         )
-        add = insert_into(self.connection, consent)
-        new = {name: add.excluded[name] for name in ("state", "at", "source", "proof")}
-        keys = ["customer_id", "channel", "topic"]
-        # An older word doesn't undo a newer one, and of two of one moment the no stands.
-        at_once = and_(consent.c.at == add.excluded.at, or_(consent.c.state != "off", add.excluded.state == "off"))
-        newer = or_(consent.c.at < add.excluded.at, at_once)
-        # Who asks again for what they have needs to confirm nothing.
-        stands = and_(consent.c.state == "on", add.excluded.state == "pending")
-        add = add.on_conflict_do_update(index_elements=keys, set_=new, where=and_(newer, not_(stands)))
-        self.connection.execute(add, [rows[key] for key in sorted(rows)])
+        self.connection.execute(_latest(self.connection.dialect.name), packed(rows[key] for key in sorted(rows)))
 
     def _tags(self, profiles: list[tuple[int, Profile]]) -> None:
         adds = [{"customer_id": row_id, "tag": tag} for row_id, profile in profiles for tag in profile.tags]
@@ -206,6 +192,37 @@ def _remembered(dialect: str) -> Any:
 
 
 @cache
+def _latest(dialect: str) -> Any:
+    """What stands of each topic: the newest word."""
+    columns = ("customer_id", "channel", "topic", "state", "at", "source", "proof")
+    rows = given(dialect, **{name: consent.c[name].type for name in columns})
+    add = insert_into(dialect, consent).from_select(list(columns), select(rows).where(true()))
+    new = {name: add.excluded[name] for name in ("state", "at", "source", "proof")}
+    # An older word doesn't undo a newer one, and of two of one moment the no stands.
+    at_once = and_(consent.c.at == add.excluded.at, or_(consent.c.state != "off", add.excluded.state == "off"))
+    newer = or_(consent.c.at < add.excluded.at, at_once)
+    # Who asks again for what they have needs to confirm nothing.
+    stands = and_(consent.c.state == "on", add.excluded.state == "pending")
+    keys = ["customer_id", "channel", "topic"]
+    return add.on_conflict_do_update(index_elements=keys, set_=new, where=and_(newer, not_(stands)))
+
+
+@lru_cache(64)
+def _rewritten(dialect: str, names: tuple[str, ...]) -> Any:
+    """Writes these columns of customers, each row with its own values."""
+    rows = given(dialect, id=id_type(), **{name: customer.c[name].type for name in names})
+    new = update(customer).where(customer.c.id == rows.c.id)
+    return new.values({name: rows.c[name] for name in names})
+
+
+def _given(value: Any) -> Any:
+    """A column's value as `given` takes it."""
+    if isinstance(value, datetime):
+        return micros(value)
+    return orjson.dumps(value).decode() if isinstance(value, dict) else value
+
+
+@cache
 def _late(dialect: str) -> Select[int, datetime, Any]:
     """Those who came later than a moment."""
     late = select(customer.c.id, customer.c.created_at, customer.c.said_at)
@@ -216,21 +233,26 @@ def _late(dialect: str) -> Select[int, datetime, Any]:
 def known_facts(connection: Connection, ids: Iterable[int]) -> dict[int, Facts]:
     """These customers as they are, their rows locked until the end of the transaction: two writers must not pass each
     other."""
-    columns = [customer.c[name] for name in (*sorted(COLUMNS), CREATED)]
-    rows = (
-        select(customer.c.id, customer.c.attributes, customer.c.said_at, *columns)
-        .where(customer.c.id.in_(bindparam("ids", expanding=True)))
-        .order_by(customer.c.id)
-        .with_for_update(key_share=True)
-    )
+    found = connection.execute(_facts(connection.dialect.name), {"ids": listed(connection.dialect.name, sorted(ids))})
     return {
-        row.id: Facts(
-            {column.name: row._mapping[column.name] for column in columns},
-            {name: value for name, value in row.attributes.items() if value is not None},
-            dict(row.said_at or {}),
+        row_id: Facts(
+            dict(zip(_TOLD, values, strict=True)),
+            {name: value for name, value in attributes.items() if value is not None},
+            dict(said_at or {}),
         )
-        for row in connection.execute(rows, {"ids": sorted(ids)})
+        for row_id, attributes, said_at, *values in found
     }
+
+
+_TOLD = (*sorted(COLUMNS), CREATED)
+
+
+@cache
+def _facts(dialect: str) -> Any:
+    told = [customer.c[name] for name in _TOLD]
+    mine = select(customer.c.id, customer.c.attributes, customer.c.said_at, *told)
+    mine = mine.where(among(dialect, customer.c.id, "ids")).order_by(customer.c.id)
+    return mine.with_for_update(key_share=True)
 
 
 def news(facts: Facts, now: datetime) -> dict[str, Any]:

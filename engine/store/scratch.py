@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Dialect, Table, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
+from engine.store.given import given, packed
 from engine.store.tables import touched
+from engine.store.types import id_type
 
 COUNTED = {"preserve_rowcount": True}
 """SQLAlchemy forgets how many rows an INSERT wrote unless it is asked."""
@@ -36,6 +38,16 @@ def insert_touched(where: Connection | str, who: Any = None) -> Any:
     if who is not None:
         add = add.from_select(["customer_id"], who)
     return add.on_conflict_do_update(index_elements=["customer_id"], set_={"customer_id": add.excluded.customer_id})
+
+
+def touch(connection: Connection, customers: Iterable[int]) -> None:
+    """These customers have changed: the next look at the segments judges them."""
+    connection.execute(_touches(connection.dialect.name), packed((id_,) for id_ in sorted(customers)))
+
+
+@cache
+def _touches(dialect: str) -> Any:
+    return insert_touched(dialect, select(given(dialect, customer_id=id_type())).where(true()))
 
 
 def scratch(connection: Connection, table: Table) -> None:
