@@ -23,7 +23,7 @@ from engine.rendering.renderer import Renderer
 from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
-from engine.runtime.post import CHAT, Post
+from engine.runtime.post import CHAT, Post, limits_of
 from engine.runtime.runtime import Runtime
 from engine.runtime.sightings import Sightings
 from engine.settings import Settings
@@ -40,7 +40,7 @@ class Opened:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-FAKED = {"email": "sendgrid", "sms": "twilio", "whatsapp": "twilio"}
+FAKED = {"email": "sendgrid", "sms": "twilio", "whatsapp": "twilio", "telegram": "telegram"}
 """Who carries a channel's messages to the fake provider."""
 
 KEPT = ("database", "runtime", "sightings")
@@ -135,7 +135,11 @@ class App:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
         project, team = self.content.project, self.content.project.team
-        rates = {name: provider.rate for name, provider in project.channels.items() if provider.rate is not None}
+        rates = {
+            name: rate
+            for name, provider in project.channels.items()
+            if (rate := provider.rate or limits_of(self.channels[name]).rate) is not None
+        }
         link, caller = self.subscriptions.link, self.caller
         track = self.tracking.tracked if self._tracks() else None
         return Post(

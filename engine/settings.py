@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     )
     twilio_from: str | None = Field(None, description="The number, name or messaging service (MG…) texts come from.")
     twilio_base_url: str = Field("https://api.twilio.com", description="Another address for the twilio channel.")
+    telegram_token: SecretStr | None = Field(None, description="The token of the telegram channel's bot.")
+    telegram_webhook_secret: SecretStr | None = Field(
+        None, description="What Telegram's updates are verified with: the `secret_token` that was given to setWebhook."
+    )
+    telegram_base_url: str = Field("https://api.telegram.org", description="Another address for the telegram channel.")
     webhook_url: str | None = Field(None, description="Where the webhook channel posts messages to.")
     webhook_secret: SecretStr | None = Field(None, description="What it signs them with: whsec_…")
     fcm_credentials: SecretStr | None = Field(

@@ -16,13 +16,15 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.language.gate import Rate
+
 # A message id goes into file names, headers and a provider's custom arguments: only these characters are safe in all.
 REF_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 class Content(Protocol):
     """What was rendered: `subject`, `html` and `text` of a mail; `text` of an SMS; `title`, `body` and `url` of a
-    push; `template_id` and `variables` of a WhatsApp message, or its `text`."""
+    push; `template_id` and `variables` of a WhatsApp message, or its `text`; `text` of a Telegram message."""
 
     @property
     def subject(self) -> str: ...
@@ -156,11 +158,12 @@ Settle = Callable[[int, "Result"], None]
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a channel takes: `batch` messages in one request, `size` bytes a message, `at_once` requests under way at
-    the same time."""
+    the same time; `rate`: no more messages in a time, unless project.yaml says another."""
 
     batch: int = 1
     size: int = 10_000_000
     at_once: int = 8
+    rate: Rate | None = None
 
 
 class ChannelOptions(BaseModel):
@@ -183,9 +186,9 @@ class Surroundings:
 
 
 class Channel(Protocol):
-    """A way to reach people, one file a provider. `carries` says which of email, sms, whatsapp and push it can take,
-    `Options` what project.yaml may say about it, `idempotent` whether a message sent twice arrives once. It may also
-    say its `limits`."""
+    """A way to reach people, one file a provider. `carries` says which of email, sms, whatsapp, telegram and push it
+    can take, `Options` what project.yaml may say about it, `idempotent` whether a message sent twice arrives once. It
+    may also say its `limits`."""
 
     carries: ClassVar[frozenset[str]]
     idempotent: ClassVar[bool]

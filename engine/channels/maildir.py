@@ -18,6 +18,7 @@ from pydantic import Field
 
 from engine.channels import mime
 from engine.channels.base import Accepted, ChannelOptions, InDoubt, Limits, Outgoing, Refused, Result, Surroundings
+from engine.language.fields import CHANNELS
 from engine.language.registry import channel
 
 
@@ -33,7 +34,7 @@ class MaildirOptions(ChannelOptions):
 class Maildir:
     """Writes each message to `tmp/`, makes it durable and renames it into place."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "whatsapp", "push"})
+    carries: ClassVar[frozenset[str]] = frozenset(CHANNELS)
     idempotent: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = MaildirOptions

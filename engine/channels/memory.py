@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 from engine.channels import mime
 from engine.channels.base import Accepted, ChannelOptions, Limits, Outgoing, Refused, Result, Surroundings
+from engine.language.fields import CHANNELS
 from engine.language.registry import channel
 
 
@@ -18,7 +19,7 @@ class Memory:
     """Keeps what it is given in `kept`, by message id and in order: a repeat overwrites itself. A mail is built as any
     other channel builds it, so that what could not be sent is refused here, too."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "whatsapp", "push"})
+    carries: ClassVar[frozenset[str]] = frozenset(CHANNELS)
     idempotent: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits()
     Options: ClassVar[type[ChannelOptions]] = ChannelOptions

@@ -18,6 +18,8 @@ from engine.channels.base import Fresh, InDoubt, Refused, Result
 from engine.channels.wire import Wire
 
 SOON = timedelta(seconds=30)
+MENDED = timedelta(minutes=10)
+"""So long somebody may need to set a key right."""
 _LONGEST_WAIT = timedelta(hours=24)
 _CONNECT = 5.0
 _LARGEST_ANSWER = 65_536
@@ -27,7 +29,7 @@ _LARGEST_ANSWER = 65_536
 class Request:
     """One POST: where, with which body and with which headers besides those of every request."""
 
-    url: str
+    url: str = field(repr=False)  # Telegram's holds a secret
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,8 +106,8 @@ class Poster:
             async with self._session.post(
                 request.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
-                body = await response.content.read(_LARGEST_ANSWER)
-                return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, headers, await _body(response.content))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Refused("unreachable", retry_after=SOON)
         except aiohttp.InvalidURL:
@@ -114,6 +116,14 @@ class Poster:
             return InDoubt("timeout")
         except (aiohttp.ClientError, OSError) as error:
             return InDoubt(f"connection: {type(error).__name__}")
+
+
+async def _body(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer, in however many pieces it comes, up to the largest that is read."""
+    body = b""
+    while len(body) < _LARGEST_ANSWER and (piece := await content.read(_LARGEST_ANSWER - len(body))):
+        body += piece
+    return body
 
 
 def judged(answer: Answer, now: datetime, accepted: Callable[[Answer], Result], why: Callable[[Answer], str]) -> Result:
@@ -127,7 +137,7 @@ def judged(answer: Answer, now: datetime, accepted: Callable[[Answer], Result], 
         return Refused("rate_limited", retry_after=asked_to_wait(answer.headers, now))
     if status in (401, 403):
         # The key is wrong, not the message: it may go once somebody has mended that.
-        return Refused(f"provider_key: {status}", retry_after=timedelta(minutes=10))
+        return Refused(f"provider_key: {status}", retry_after=MENDED)
     if 300 <= status < 500:
         return Refused(f"provider: {status} {why(answer)}".strip())
     return InDoubt(f"provider: {status}")

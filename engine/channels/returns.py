@@ -56,12 +56,16 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What somebody wrote to one of the shop's numbers; `address` is theirs, `key` the provider's id of it."""
+    """What somebody wrote to one of the shop's numbers, or to its bot; `address` is theirs, `key` the provider's id of
+    it; `at`: when, None where the provider doesn't say. `written`: False where they pressed a button that says as much
+    as the word, and answered nothing."""
 
     channel: str
     address: str
     text: str
     key: str
+    at: datetime | None = None
+    written: bool = True
 
 
 class Unreadable(ValueError):

@@ -35,6 +35,7 @@ from engine.channels.base import (
     is_here,
 )
 from engine.channels.posting import Answer, Poster, Reply, Request, judged
+from engine.language.fields import CHANNELS
 from engine.language.registry import channel
 
 _PREFIX = "whsec_"
@@ -52,7 +53,7 @@ class WebhookOptions(ChannelOptions):
 class Webhook:
     """Posts every message as signed JSON to KARIBU_WEBHOOK_URL."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"email", "sms", "whatsapp", "push"})
+    carries: ClassVar[frozenset[str]] = frozenset(CHANNELS)
     idempotent: ClassVar[bool] = False
     limits: ClassVar[Limits] = Limits(at_once=8)
     Options: ClassVar[type[ChannelOptions]] = WebhookOptions

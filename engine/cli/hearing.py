@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Wrong types that `karibu status` tells."""
 
-WANTED = {"email": "an e-mail address", "phone": "a phone number", "timezone": "a time zone"}
+WANTED = {
+    "email": "an e-mail address",
+    "phone": "a phone number",
+    "telegram": "a chat of Telegram's bot",
+    "timezone": "a time zone",
+}
 """What these texts should be."""
 
 

@@ -54,9 +54,9 @@ def import_(
 ) -> None:
     """Import customers or events from a file: CSV, JSON lines (gzipped or not), Parquet.
 
-    Customers have a column id, and any of email, phone, first_name, last_name, locale, timezone, country, birthday,
-    created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml. Events have
-    customer, event and at; their other columns are the event's properties.
+    Customers have a column id, and any of email, phone, telegram, first_name, last_name, locale, timezone, country,
+    birthday, created, consent (like email/offers sms/offers), consent_at, tags, and the attributes of project.yaml.
+    Events have customer, event and at; their other columns are the event's properties.
 
     An import that was broken off goes on where it was when it is run again. If the file has changed since, it is
     refused: put the old one back, or say --anew to begin at its first row.

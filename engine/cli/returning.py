@@ -34,10 +34,10 @@ def fake_provider(
 ) -> None:
     """Run a provider that sends nothing.
 
-    It speaks as SendGrid and Twilio document themselves. What it takes stands in .karibu/fake-provider/ledger.jsonl;
-    how it behaves in behaviour.json beside it, which may be changed while it runs. Mails to bounce@…, full@…, spam@…,
-    unsubscribe@… and numbers that end in 0000 or 7867 do what they say. It calls back to this machine only. karibu up
-    --provider fake starts one by itself."""
+    It speaks as SendGrid, Twilio and Telegram document themselves. What it takes stands in
+    .karibu/fake-provider/ledger.jsonl; how it behaves in behaviour.json beside it, which may be changed while it runs.
+    Mails to bounce@…, full@…, spam@…, unsubscribe@… and numbers and chats that end in 0000 or 7867 do what they say. It
+    calls back to this machine only. karibu up --provider fake starts one by itself."""
     from engine.fake.behaviour import change
     from engine.fake.child import Running
     from engine.fake.server import Provider

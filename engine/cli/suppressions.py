@@ -40,8 +40,8 @@ BATCH = 1000
 
 HASHED = "Addresses aren't kept: an export holds their keyed hashes, which only this secret key can make again."
 
-Channel = Literal["email", "sms", "whatsapp", "push"]
-OfChannel = Annotated[Channel, typer.Argument(metavar="CHANNEL", help="email, sms, whatsapp or push.")]
+Channel = Literal["email", "sms", "whatsapp", "telegram", "push"]
+OfChannel = Annotated[Channel, typer.Argument(metavar="CHANNEL", help="email, sms, whatsapp, telegram or push.")]
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Like amina@shop.example or +254712345678.")]
 Only = Annotated[Channel | None, typer.Option("--channel", metavar="CHANNEL", help="Only this one.")]
 
@@ -128,9 +128,9 @@ def import_(
 ) -> None:
     """Suppress all addresses of a CSV file.
 
-    Its first line names the columns: email or phone (for sms), or address with --channel; reason and since, if they are
-    there. An export can be imported, too. What was suppressed already stays as it is, so a file may come twice. A row
-    that can't be used is told by its line, and the others are taken."""
+    Its first line names the columns: email, phone (for sms) or telegram, or address with --channel; reason and since,
+    if they are there. An export can be imported, too. What was suppressed already stays as it is, so a file may come
+    twice. A row that can't be used is told by its line, and the others are taken."""
     from engine.imports.suppressed import Fault, NoColumns, read
     from engine.store.suppressions import suppress_all
 

@@ -26,10 +26,11 @@ _TOGETHER: Mapping[str, tuple[str, ...]] = {
     "email": ("email", "email_hash"),
     "phone": ("phone", "phone_hash"),
     "push_token": ("push_token", "push_hash"),
+    "telegram": ("telegram", "telegram_hash"),
     "birthday": ("birth_month", "birth_day", "birth_year"),
 }
 _FACT_OF = {column: fact for fact, columns in _TOGETHER.items() for column in columns}
-ADDRESSES = ("email", "phone", "push_token")
+ADDRESSES = ("email", "phone", "push_token", "telegram")
 """Facts that messages go to."""
 
 PAGE = ":page"

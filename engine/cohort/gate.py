@@ -32,6 +32,7 @@ ADDRESS = {
     "sms": (customer.c.phone, customer.c.phone_hash),
     "whatsapp": (customer.c.phone, customer.c.phone_hash),
     "push": (customer.c.push_token, customer.c.push_hash),
+    "telegram": (customer.c.telegram, customer.c.telegram_hash),
 }
 """Where a channel finds its address, and the keyed hash that is empty when the address can't be valid."""
 

@@ -47,6 +47,8 @@ class Behaviour:
     sendgrid_key: str = "SG.fake"
     twilio_sid: str = "ACfake"
     twilio_token: str = "fake"
+    telegram_token: str = "1:fake"
+    telegram_secret: str = "fake"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

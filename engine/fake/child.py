@@ -30,6 +30,9 @@ class Running:
             "KARIBU_TWILIO_BASE_URL": self.url,
             "KARIBU_TWILIO_ACCOUNT_SID": how.twilio_sid,
             "KARIBU_TWILIO_AUTH_TOKEN": how.twilio_token,
+            "KARIBU_TELEGRAM_BASE_URL": self.url,
+            "KARIBU_TELEGRAM_TOKEN": how.telegram_token,
+            "KARIBU_TELEGRAM_WEBHOOK_SECRET": how.telegram_secret,
             "KARIBU_TWILIO_FROM": environment.get("KARIBU_TWILIO_FROM", "+15550001111"),
         }
         environment.update(given)

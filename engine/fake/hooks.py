@@ -1,7 +1,7 @@
-"""The webhooks of the fake provider: signed as SendGrid and Twilio sign them, and lost, doubled or late by its
-behaviour.
+"""The webhooks of the fake provider: proved as SendGrid, Twilio and Telegram prove them, and lost, doubled or late by
+its behaviour.
 
-Told again a few times when nobody answers, as both do for longer. Only to this machine.
+Told again a few times when nobody answers, as all do for longer. Only to this machine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from engine.channels.sendgrid_back import SIGNATURE, TIMESTAMP
+from engine.channels.telegram_back import PROOF
 from engine.channels.twilio_back import SIGNATURE as TWILIO_SIGNATURE
 from engine.channels.twilio_back import signature
 from engine.fake.behaviour import Behaviour, local
@@ -92,6 +93,13 @@ class Postman:
             TWILIO_SIGNATURE: signature(self._behaviour().twilio_token, url, body),
             "content-type": "application/x-www-form-urlencoded",
         }
+        if local(url):
+            self._post(lambda: (url, headers, body), after)
+
+    def update(self, url: str, given: Mapping[str, Any], after: float) -> None:
+        """An update of Telegram's to this address."""
+        body = json.dumps(given).encode()
+        headers = {PROOF: self._behaviour().telegram_secret, "content-type": "application/json"}
         if local(url):
             self._post(lambda: (url, headers, body), after)
 

@@ -1,7 +1,8 @@
 """What becomes of a message at the fake provider: who gets it, opens it, clicks, or answers.
 
 Addresses that begin with `bounce`, `full`, `spam`, `unsubscribe` or `drop`, and numbers that end in 0000 (nobody has
-it) or 7867 (answers STOP), do what they say. Everybody else does what chance says: the same for the same message.
+it) or 7867 (answers STOP), do what they say. So do chats; one that ends in 7867 blocks the bot besides, and one that
+ends in 4030 has done so before. Everybody else does what chance says: the same for the same message.
 """
 
 from __future__ import annotations
@@ -59,6 +60,13 @@ def of_text(number: str) -> Iterator[Deed]:
     yield 1, "delivered", {}
     if number.endswith("7867"):
         yield 2, "received", {"Body": "STOP"}
+
+
+def of_chat(chat: str) -> Iterator[Deed]:
+    """What somebody does who got a message in this chat; Telegram tells nothing else of it."""
+    if chat.endswith("7867"):
+        yield 1, "written", {"text": "/stop"}
+        yield 2, "kicked", {}
 
 
 def _chance(name: str, what: str) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from engine.fake import mails, people, texts
+from engine.fake import chats, mails, people, texts
 from engine.fake.behaviour import Behaviour
 from engine.fake.hooks import Postman, key_of
 from engine.fake.ledger import Ledger
@@ -26,7 +26,7 @@ DRIP = 0.2
 
 
 class Provider(ThreadingHTTPServer):
-    """Both providers at one address of this machine. `port` 0: a free one."""
+    """All providers at one address of this machine. `port` 0: a free one."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -82,6 +82,18 @@ class Provider(ThreadingHTTPServer):
                 self.postman.form(form["StatusCallback"], told, after)
         return number
 
+    def take_chat(self, said: dict[str, Any], how: Behaviour) -> dict[str, Any]:
+        """The same of Telegram's; its answer."""
+        number, now, chat = self.ledger.take("telegram", said), int(time.time()), str(said["chat_id"])
+        for turn, (paces, what, more) in enumerate(people.of_chat(chat)):
+            after, update = paces * how.pace, 10 * number + turn
+            at = int(now + after)
+            told = chats.written(chat, update, at=at, **more) if what == "written" else None
+            if how.hook:
+                hook = how.hook.replace("/sendgrid/", "/telegram/")
+                self.postman.update(hook, told or chats.standing(chat, update, what, at), after)
+        return chats.taken(said, number, now)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -97,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._mail(body, how)
         elif (account := texts.PATH.fullmatch(self.path)) is not None:
             self._text(body, account[1], how)
+        elif (bot := chats.PATH.fullmatch(self.path)) is not None:
+            self._chat(body, bot[1], how)
         else:
             self._answer(404, {"errors": [{"message": "not found"}]})
 
@@ -132,6 +146,25 @@ class _Handler(BaseHTTPRequestHandler):
             return
         number = self.server.take_text(form, account, how)
         self._taken(how, 201, texts.resource(form, account, number), {})
+
+    def _chat(self, body: bytes, token: str, how: Behaviour) -> None:
+        if token != how.telegram_token or how.mode == "401":
+            self._answer(401, chats.refusal(401, "Unauthorized"))
+            return
+        if how.mode.startswith("429"):
+            self._answer(429, chats.refusal(429, "Too Many Requests: retry after 7", retry_after=7))
+            return
+        if self._unwell(how, chats.refusal(500, "Internal Server Error")):
+            return
+        try:
+            said = json.loads(body)
+        except ValueError:
+            said = None
+        wrong = (400, "Bad Request: chat not found") if how.mode == "400" else chats.fault(said)
+        if wrong is not None:
+            self._answer(wrong[0], chats.refusal(*wrong))
+            return
+        self._taken(how, 200, self.server.take_chat(said, how), {})
 
     def _unwell(self, how: Behaviour, told: dict[str, Any]) -> bool:
         """Whether it has answered that it takes nothing now."""

@@ -1,6 +1,6 @@
 """Lists of addresses nothing may be sent to: read from CSV row by row, written without an address in them.
 
-email,reason,since          or phone, or address with --channel, or channel and address_hash of an export
+email,reason,since          or phone, or telegram, or address with --channel, or channel and address_hash of an export
 amina@shop.example,asked by telephone,2026-03-01T09:00:00+03:00
 """
 
@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from engine.cohort.gate import ADDRESS
-from engine.runtime.door import LONGEST_LABEL, Door
+from engine.runtime.door import LONGEST_LABEL, NO_CHAT, Door
 from engine.store.suppressions import MANUAL, Suppressed
 
-OF_CHANNEL = {"email": "email", "phone": "sms"}
+OF_CHANNEL = {"email": "email", "phone": "sms", "telegram": "telegram"}
 """Columns that say by their name of which channel their addresses are."""
 
 EXPORTED = ("channel", "address_hash", "reason", "since")
@@ -41,11 +41,12 @@ def read(file: TextIO, door: Door, channel: str | None, now: datetime) -> Iterat
     start = file.readline()
     head = next(csv.reader([start], delimiter=_delimiter(start)), [])
     names = [name.strip().lower().removeprefix("\ufeff") for name in head]
-    column = next((name for name in ("email", "phone", "address", "address_hash") if name in names), None)
+    column = next((name for name in (*OF_CHANNEL, "address", "address_hash") if name in names), None)
     if column is None or (column == "address" and channel is None):
         if column:
             raise NoColumns("its addresses are of a channel that nothing names: add --channel")
-        raise NoColumns("its first line names no column of addresses: email, phone, address or address_hash")
+        known = ", ".join(OF_CHANNEL)
+        raise NoColumns(f"its first line names no column of addresses: {known}, address or address_hash")
     rows = csv.reader(file, delimiter=_delimiter(start))
     while True:
         try:
@@ -88,6 +89,8 @@ def wanted(channel: str) -> str:
     """What an address of a channel should have been."""
     if channel == "email":
         return "this is no e-mail address"
+    if channel == "telegram":
+        return NO_CHAT
     return "this is no address" if channel == "push" else "this is no phone number; write it like +254712345678"
 
 

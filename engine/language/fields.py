@@ -129,7 +129,11 @@ def named(
     return _text(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
 
-CHANNELS = ("email", "sms", "push", "whatsapp")
+CHANNELS = ("email", "sms", "push", "whatsapp", "telegram")
+ANY_CHANNEL = "|".join(CHANNELS)
+"""A pattern of them."""
+
+_CHANNELS_IN_WORDS = f"{', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
 
 _WORDS = "small letters, digits and _, beginning with a letter"
 _DASHED = "small letters, digits and -, beginning with a letter"
@@ -139,7 +143,7 @@ _JOURNEY = named(r"[a-z][a-z0-9-]{0,62}", "the name of a journey", _DASHED)
 _SEGMENT = named(r"[a-z][a-z0-9-]{0,62}", "the name of a segment", _DASHED)
 _TOPIC = named(r"[a-z][a-z0-9_-]{0,62}", "the name of a topic", _DASHED)
 _POOL = named(r"[a-z][a-z0-9-]{0,62}", "the name of a pool", _DASHED)
-_CHANNEL = named(r"[a-z][a-z0-9_]{0,62}", "a channel", "email, sms, push or whatsapp")
+_CHANNEL = named(r"[a-z][a-z0-9_]{0,62}", "a channel", _CHANNELS_IN_WORDS.replace(" and ", " or "))
 _ATTRIBUTE = named(
     r"customer\.[a-z][a-z0-9_]{0,62}", "a customer attribute", "write customer. and its name, like customer.tier"
 )
@@ -153,11 +157,11 @@ def _template_meant(text: str) -> str | None:
 
 
 _SURVEY = named(r"[a-z][a-z0-9_-]{0,62}", "the name of a survey", "small letters, digits, - and _, like nps")
-_TEMPLATE_NAME = r"(?:email|sms|push|whatsapp)/[a-z0-9][a-z0-9_-]{0,62}"
+_TEMPLATE_NAME = rf"(?:{ANY_CHANNEL})/[a-z0-9][a-z0-9_-]{{0,62}}"
 _TEMPLATE = named(
     _TEMPLATE_NAME,
     "a template",
-    "write channel/name, like email/welcome; the channels are email, sms, push and whatsapp",
+    f"write channel/name, like email/welcome; the channels are {_CHANNELS_IN_WORDS}",
     _template_meant,
 )
 

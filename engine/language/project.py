@@ -20,6 +20,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJson
 from engine.language import rewards
 from engine.language.errors import Wrong, did_you_mean
 from engine.language.fields import (
+    ANY_CHANNEL,
     CHANNELS,
     Condition,
     FieldName,
@@ -199,8 +200,8 @@ class Project(Model):
     customer: dict[FieldName, ValueType] = Field(default_factory=dict)
     events: dict[NewEventName, Event] = Field(default_factory=dict)
     topics: dict[NewTopicName, Topic] = Field(default_factory=dict)
-    channels: dict[Annotated[str, *named("email|sms|push|whatsapp", "a channel", ", ".join(CHANNELS))], Provider] = (
-        Field(default_factory=dict)
+    channels: dict[Annotated[str, *named(ANY_CHANNEL, "a channel", ", ".join(CHANNELS))], Provider] = Field(
+        default_factory=dict
     )
     sources: dict[
         Annotated[

@@ -27,7 +27,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
 
 from engine.language.errors import Wrong
-from engine.language.fields import EventName, FieldName, Model, PoolName, StepId, TemplateRef, Text, named
+from engine.language.fields import (
+    ANY_CHANNEL,
+    EventName,
+    FieldName,
+    Model,
+    PoolName,
+    StepId,
+    TemplateRef,
+    Text,
+    named,
+)
 from engine.language.moments import Duration, LocalMoment, parse_local, text_or
 from engine.language.naming import either
 from engine.language.project import check_timezone
@@ -83,7 +93,7 @@ StartMoment = Annotated[
 Worth = Annotated[Decimal, text_or(Decimal, _amount), WithJsonSchema({"type": ["number", "string"]})]
 Consent = Annotated[
     str,
-    *named(r"(?:email|sms|push|whatsapp)/[a-z][a-z0-9_-]{0,62}", "a consent", "write channel/topic, like email/offers"),
+    *named(rf"(?:{ANY_CHANNEL})/[a-z][a-z0-9_-]{{0,62}}", "a consent", "write channel/topic, like email/offers"),
 ]
 Properties = dict[FieldName, Any]
 

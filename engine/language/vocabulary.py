@@ -15,6 +15,7 @@ BUILT_IN: Mapping[str, Type] = {
     "id": TEXT,
     "email": TEXT,
     "phone": TEXT,
+    "telegram": TEXT,
     "first_name": TEXT,
     "last_name": TEXT,
     "locale": TEXT,

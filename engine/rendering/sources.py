@@ -13,7 +13,13 @@ from pathlib import Path
 
 from engine.rendering.values import BrokenTemplate, TemplateProblem
 
-SUFFIXES: Mapping[str, str] = {"email": ".mjml", "sms": ".txt", "push": ".yaml", "whatsapp": ".yaml"}
+SUFFIXES: Mapping[str, str] = {
+    "email": ".mjml",
+    "sms": ".txt",
+    "push": ".yaml",
+    "whatsapp": ".yaml",
+    "telegram": ".txt",
+}
 LARGEST = 256 * 1024
 
 _REF = re.compile(r"([a-z]+)/([a-z0-9][a-z0-9_-]*)\Z")

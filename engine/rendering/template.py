@@ -31,6 +31,7 @@ TEXT = Sandbox(autoescape=False)
 FRONT = {
     "email": frozenset({"subject", "preheader", "layout"}),
     "sms": frozenset({"layout"}),
+    "telegram": frozenset({"layout"}),
 }
 # What the renderer itself gives to every template; `subject` and `preheader` only to a mail's body.
 OWN: Mapping[str, frozenset[str]] = {
@@ -152,7 +153,7 @@ def read_template(sources: Sources, ref: str, locale: str) -> Read:
     front, body = front_matter(sources.read(file), FRONT[channel])
     suffix = SUFFIXES[channel]
     text = _Parts()
-    if channel == "sms":
+    if suffix == ".txt":
         lines = sources.expand(body, locale, suffix, front.get("layout"))
         text.add("text", lines, TEXT)
     else:

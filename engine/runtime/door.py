@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -41,6 +42,16 @@ LONGEST_LABEL = 255
 """Characters of a tag, a channel or a topic: they stand in keys, and a key on PostgreSQL has 2,704 bytes at most."""
 
 
+_CHAT = re.compile(r"[1-9][0-9]{0,15}")
+_CHATS = 2**52
+"""Ids of chats have at most 52 bits: https://core.telegram.org/bots/api#chat. Those of groups are below 0."""
+
+NO_CHAT = (
+    "this is no chat with a person; write the number that the bot got when they pressed Start, like 123456789, "
+    "no @name and no group"
+)
+
+
 @dataclass
 class Problems:
     """What is wrong with what came, by name; the rest was taken."""
@@ -72,6 +83,8 @@ class Door:
             return self.address_hash("push", address)
         if channel == "email":
             found: str | None = self._email(address, Problems())["email_hash"]
+        elif channel == "telegram":
+            found = self._telegram(address, Problems())["telegram_hash"]
         else:
             found = self._phone(address, None, Problems())["phone_hash"]
         return found
@@ -126,6 +139,8 @@ class Door:
             elif name == "push_token":
                 token = None if value is None else str(value)
                 columns |= {"push_token": token, "push_hash": token and self.address_hash("push", token)}
+            elif name == "telegram":
+                columns |= self._telegram(value, problems)
             elif name == "birthday":
                 columns |= _birthday(value, problems)
             elif name == "timezone":
@@ -191,6 +206,15 @@ class Door:
             pass
         problems.add("phone", "this is no phone number; write it with its country, like +254712345678")
         return {"phone": str(value), "phone_hash": None}
+
+    def _telegram(self, value: Any, problems: Problems) -> dict[str, Any]:
+        if value is None:
+            return {"telegram": None, "telegram_hash": None}
+        chat = str(value).strip()
+        if _CHAT.fullmatch(chat) and int(chat) < _CHATS:
+            return {"telegram": chat, "telegram_hash": self.address_hash("telegram", chat)}
+        problems.add("telegram", NO_CHAT)
+        return {"telegram": str(value), "telegram_hash": None}
 
 
 def _is_plain(value: Any) -> bool:

@@ -150,13 +150,29 @@ def answered(
     now: datetime,
     programs: Sequence[Program] = (),
     worth: Mapping[str, str] | None = None,
+    *,
+    at: datetime | None = None,
+    written: bool = True,
 ) -> Taken:
     """Somebody has written to the shop's number, and providers don't say in answer to what: to the last message that
-    was sent there. STOP counts whether or not there was one. `key`: the provider's id of the answer."""
+    was sent there. STOP counts whether or not there was one. `key`: the provider's id of the answer; `at`: when it was
+    written, if the provider says so; `written`: False where a button said it, which answers no message."""
     facts_stay(connection)
+    at = now if at is None else min(at, now)
     if channel in replies.CHANNELS:
-        replies.heard(connection, address_hash, text, now, now, channel=channel)
+        replies.heard(connection, address_hash, text, at, now, channel=channel)
+    if not written:
+        return Taken()
     theirs = select(customer.c.id).where(ADDRESS[channel][1] == address_hash)
+    before = (
+        select(message.c.id)
+        .join(enrolment, enrolment.c.id == message.c.enrolment_id)
+        .join(message_event, message_event.c.message_id == message.c.id)
+        .where(enrolment.c.customer_id.in_(theirs), message.c.channel == channel)
+        .where(message_event.c.kind == "replied", message_event.c["key"] == key[:LONGEST_KEY])
+    )
+    if key and connection.execute(before.limit(1)).first() is not None:
+        return Taken(repeated=1)  # it may have been sent another message since
     last = (
         select(message.c.enrolment_id, message.c.visit, message.c.route)
         .join(enrolment, enrolment.c.id == message.c.enrolment_id)
@@ -167,7 +183,7 @@ def answered(
     found = connection.execute(last).first()
     if found is None:
         return Taken(unknown=1)
-    one = Feedback(reference(*found), "replied", now, {"text": text[:LONGEST_TEXT]}, address_hash, key)
+    one = Feedback(reference(*found), "replied", at, {"text": text[:LONGEST_TEXT]}, address_hash, key)
     return take(connection, [one], now, programs, worth)
 
 

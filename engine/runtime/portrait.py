@@ -37,7 +37,7 @@ from engine.store.types import moment
 LATEST = 50
 """Events and messages that are told, the latest first."""
 
-_PLAIN = ("email", "phone", "first_name", "last_name", "locale", "timezone", "country")
+_PLAIN = ("email", "phone", "telegram", "first_name", "last_name", "locale", "timezone", "country")
 
 
 def portrait(connection: Connection, content: Content, registry: Registry, who: str, now: datetime) -> dict[str, Any]:

@@ -31,6 +31,8 @@ COLUMNS = frozenset(
         "phone_hash",
         "push_token",
         "push_hash",
+        "telegram",
+        "telegram_hash",
         "first_name",
         "last_name",
         "locale",

@@ -1,4 +1,5 @@
-"""What customers answer to an SMS: STOP and its like end all of them, START brings them back, HELP asks.
+"""What customers answer to an SMS, or say to a bot: STOP and its like end all of them, START brings them back, HELP
+asks.
 
 The words are those that carriers want and Twilio documents
 (https://help.twilio.com/articles/223134027-Twilio-support-for-opt-out-keywords-SMS-STOP-filtering): an answer counts if
@@ -20,14 +21,15 @@ from engine.store.merges import facts_stay
 from engine.store.suppressions import STOP, let_go, suppress
 from engine.store.tables import consent, customer
 
-SOURCE = "sms reply"
+SOURCES = {"sms": "sms reply", "whatsapp": "sms reply", "telegram": "telegram reply"}
 """How a consent was ended, or given again, by an answer. START gives back what was ended like this, and only that."""
 
-CHANNELS = ("sms", "whatsapp")
+CHANNELS = tuple(SOURCES)
 """Channels whose messages are answered with such words."""
 
-UNCONFIRMED = f"{SOURCE}, unconfirmed"
-"""How a yes was ended that had yet to be confirmed: START lets it wait for that again, and confirms nothing."""
+UNCONFIRMED = ", unconfirmed"
+"""Follows the source of a yes that was ended and had yet to be confirmed: START lets it wait for that again, and
+confirms nothing."""
 
 LONGEST_PROOF = 200
 
@@ -61,29 +63,30 @@ def heard(
     has it, and ends the consents of those who do; START undoes exactly that. Of a STOP and a START of the same moment
     the STOP stands, and a late one doesn't undo what was said after it."""
     facts_stay(connection)
-    word, at = meant(text), min(at, now)
+    word, at, source = meant(text), min(at, now), SOURCES[channel]
     if word not in ("stop", "start"):
         return Heard(word)
     if word == "stop":
-        changed = suppress(connection, channel, address_hash, STOP, at, SOURCE)
+        changed = suppress(connection, channel, address_hash, STOP, at, source)
     else:
-        changed = let_go(connection, channel, address_hash, at, SOURCE, stopped_before=True)
+        changed = let_go(connection, channel, address_hash, at, source, stopped_before=True)
     owners = _consents(connection, channel, address_hash)
     if changed:
         writer = Writer(connection, now)
         for row in owners:
-            if (said := _said(word, row.state, row.source)) is not None:
+            if (said := _said(word, row.state, row.source, source)) is not None:
                 consented = Consented(channel, row.topic, *said, text[:LONGEST_PROOF], at)
                 writer.apply(row.id, Profile(consents=(consented,)))
         writer.flush()
     return Heard(word, changed, tuple(dict.fromkeys(row.external_id for row in owners)))
 
 
-def _said(word: Literal["stop", "start"], state: str, source: str) -> tuple[str, str] | None:
-    """What becomes of a consent, and how that was said; None: it stays."""
+def _said(word: Literal["stop", "start"], state: str, said: str, source: str) -> tuple[str, str] | None:
+    """What becomes of a consent that was last `said` like this, and how that was said; None: it stays."""
+    unconfirmed = f"{source}{UNCONFIRMED}"
     if word == "stop":
-        return {"on": ("off", SOURCE), "pending": ("off", UNCONFIRMED)}.get(state)
-    return {SOURCE: ("on", SOURCE), UNCONFIRMED: ("pending", SOURCE)}.get(source) if state == "off" else None
+        return {"on": ("off", source), "pending": ("off", unconfirmed)}.get(state)
+    return {source: ("on", source), unconfirmed: ("pending", source)}.get(said) if state == "off" else None
 
 
 def _consents(connection: Connection, channel: str, address_hash: str) -> list[Row[int, str, str, str, str]]:

@@ -210,8 +210,10 @@ class Runtime:
             total.wakes |= taken.wakes
         return total
 
-    def answered(self, channel: str, address_hash: str, text: str, key: str) -> Taken:
-        """Take in what somebody has written to the shop's number."""
+    def answered(
+        self, channel: str, address_hash: str, text: str, key: str, at: datetime | None = None, *, written: bool = True
+    ) -> Taken:
+        """Take in what somebody has written to the shop's number, see feedback.answered."""
         programs, worth, now = list(self.programs().values()), self._worth(), self.clock.now()
         return self.database.written(
             partial(
@@ -221,6 +223,8 @@ class Runtime:
                 text=text,
                 key=key,
                 now=now,
+                at=at,
+                written=written,
                 programs=programs,
                 worth=worth,
             )

@@ -131,7 +131,7 @@ def _became(result: Result) -> tuple[str, str | None, str | None]:
 
 def _address(door: Door, channel: str, to: str) -> tuple[str, str]:
     """The address as the channel takes it, and its keyed hash. NotSent for what is none."""
-    name = {"email": "email", "push": "push_token"}.get(channel, "phone")
+    name = {"email": "email", "push": "push_token", "telegram": "telegram"}.get(channel, "phone")
     problems = Problems()
     columns = door.profile({name: to}, problems).columns
     if problems.found:

@@ -68,6 +68,7 @@ def customer_values(row: Any, vocabulary: Vocabulary) -> dict[str, Any]:
         "id": row.external_id,
         "email": row.email,
         "phone": row.phone,
+        "telegram": row.telegram,
         "first_name": row.first_name,
         "last_name": row.last_name,
         "locale": row.locale,

@@ -15,7 +15,13 @@ from engine.language.types import Kind
 from engine.runtime.conditions import Fact, Part
 from engine.store.types import moment
 
-ADDRESS = {"email": "e-mail address", "sms": "phone number", "whatsapp": "phone number", "push": "push token"}
+ADDRESS = {
+    "email": "e-mail address",
+    "sms": "phone number",
+    "whatsapp": "phone number",
+    "push": "push token",
+    "telegram": "Telegram chat",
+}
 
 _PROVIDER = {
     "bounced": "it came back",

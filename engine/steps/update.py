@@ -23,7 +23,7 @@ from engine.language.types import Kind
 from engine.language.values import stored
 from engine.segments.seen import JsonBoolean
 
-FIXED = frozenset({"id", "email", "phone", "birthday", "created", "timezone"})
+FIXED = frozenset({"id", "email", "phone", "telegram", "birthday", "created", "timezone"})
 """Who the customer is and where they are reached comes in through the API only."""
 
 

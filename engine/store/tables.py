@@ -71,6 +71,8 @@ class Customer(SQLModel, table=True):
     phone_hash: str | None = _text(null=True)
     push_token: str | None = _text(null=True)
     push_hash: str | None = _text(null=True)
+    telegram: str | None = _text(null=True)
+    telegram_hash: str | None = _text(null=True)
     first_name: str | None = _text(null=True)
     last_name: str | None = _text(null=True)
     locale: str | None = _text(null=True)
@@ -89,6 +91,7 @@ class Customer(SQLModel, table=True):
         Index("ix_customer_birthday", "birth_month", "birth_day"),
         Index("ix_customer_email_hash", "email_hash"),
         Index("ix_customer_phone_hash", "phone_hash"),
+        Index("ix_customer_telegram_hash", "telegram_hash"),
     )
 
 

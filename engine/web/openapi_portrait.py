@@ -14,6 +14,7 @@ EXAMPLE: dict[str, Any] = {
     "profile": {
         "email": "amina@shop.example",
         "phone": None,
+        "telegram": None,
         "first_name": "Amina",
         "last_name": None,
         "locale": None,

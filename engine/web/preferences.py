@@ -39,7 +39,13 @@ WORDS: Mapping[str, Words] = {
     "en": Words(
         title="Your choices",
         ask="What may {brand} send you?",
-        channels={"email": "by e-mail", "sms": "by SMS", "whatsapp": "by WhatsApp", "push": "as a notification"},
+        channels={
+            "email": "by e-mail",
+            "sms": "by SMS",
+            "whatsapp": "by WhatsApp",
+            "telegram": "by Telegram",
+            "push": "as a notification",
+        },
         pending="waits for your confirmation",
         save="Save my choices",
         nothing="Unsubscribe from everything",
@@ -50,7 +56,13 @@ WORDS: Mapping[str, Words] = {
     "sw": Words(
         title="Chaguo zako",
         ask="{brand} wakutumie nini?",
-        channels={"email": "kwa barua pepe", "sms": "kwa SMS", "whatsapp": "kwa WhatsApp", "push": "kama arifa"},
+        channels={
+            "email": "kwa barua pepe",
+            "sms": "kwa SMS",
+            "whatsapp": "kwa WhatsApp",
+            "telegram": "kwa Telegram",
+            "push": "kama arifa",
+        },
         pending="inasubiri uthibitisho wako",
         save="Hifadhi chaguo zangu",
         nothing="Niondoeni kwenye kila kitu",
@@ -61,7 +73,13 @@ WORDS: Mapping[str, Words] = {
     "hy": Words(
         title="Ձեր ընտրությունը",
         ask="Ի՞նչ կարող է {brand}-ը ուղարկել Ձեզ։",
-        channels={"email": "էլ. փոստով", "sms": "SMS-ով", "whatsapp": "WhatsApp-ով", "push": "որպես ծանուցում"},
+        channels={
+            "email": "էլ. փոստով",
+            "sms": "SMS-ով",
+            "whatsapp": "WhatsApp-ով",
+            "telegram": "Telegram-ով",
+            "push": "որպես ծանուցում",
+        },
         pending="սպասում է Ձեր հաստատմանը",
         save="Պահպանել ընտրությունս",
         nothing="Հրաժարվել ամեն ինչից",
@@ -76,6 +94,7 @@ WORDS: Mapping[str, Words] = {
             "email": "sa email",
             "sms": "sa SMS",
             "whatsapp": "sa WhatsApp",
+            "telegram": "sa Telegram",
             "push": "bilang notification",
         },
         pending="hinihintay ang kumpirmasyon mo",

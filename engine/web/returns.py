@@ -96,7 +96,7 @@ def record(app: App, told: Sequence[Returned | Reply], now: datetime) -> Taken:
     taken = app.runtime.hear([_feedback(app, one, now) for one in told if isinstance(one, Returned)])
     for one in told:
         if isinstance(one, Reply) and (address_hash := app.door.hashed(one.channel, one.address)) is not None:
-            app.runtime.answered(one.channel, address_hash, one.text, one.key)
+            app.runtime.answered(one.channel, address_hash, one.text, one.key, one.at, written=one.written)
     return taken
 
 

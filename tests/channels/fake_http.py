@@ -1,11 +1,12 @@
-"""Providers that take one request a message: Twilio, Firebase, the push services of browsers, and a webhook of the shop.
+"""Providers that take one request a message: Twilio, Firebase, Telegram, browsers, and a webhook of the shop.
 
 Run as a script: python fake_http.py LEDGER. It prints its port. Every request it takes is a line appended to the ledger
 and synced before it answers. `LEDGER.mode` is read at each request: nothing (as documented), `hang`, `take-reset`,
-`reset`, or the JSON of an answer {"status": …, "headers": {…}, "body": …} that it gives instead of taking anything.
+`reset`, or the JSON of an answer {"status": …, "headers": {…}, "body": …, "pieces": true} that it gives instead of taking anything.
 
 https://www.twilio.com/docs/messaging/api/message-resource
 https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
+https://core.telegram.org/bots/api#sendmessage
 https://www.rfc-editor.org/rfc/rfc8030
 """
 
@@ -19,6 +20,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -47,6 +49,13 @@ def twilio(form: dict[str, str], number: int) -> tuple[int, Any]:
     return 201, {"sid": f"SM{number:032x}", "status": "queued", "error_code": None}
 
 
+def telegram(said: dict[str, Any], number: int) -> tuple[int, Any]:
+    """The same of Telegram's: 200 with its number."""
+    if not said.get("text") or type(said.get("chat_id")) is not int or len(said["text"]) > 4096:
+        return 400, {"ok": False, "error_code": 400, "description": "Bad Request: message text is empty"}
+    return 200, {"ok": True, "result": {"message_id": number, "chat": {"id": said["chat_id"], "type": "private"}}}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -58,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if mode.startswith("{") and not self.path.startswith("/token"):
             said = json.loads(mode)
-            return self._answer(said["status"], said.get("body"), said.get("headers"))
+            return self._answer(said["status"], said.get("body"), said.get("headers"), pieces=bool(said.get("pieces")))
         status, answer = self._take(body)
         if mode == "hang":
             threading.Event().wait(30)
@@ -76,6 +85,10 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = twilio(dict(parse_qsl(body.decode())), number)
         elif self.path == "/token":
             status, answer = 200, {"access_token": f"token-{number}", "expires_in": 3600, "token_type": "Bearer"}
+        elif self.path.endswith("/sendMessage"):
+            status, answer = telegram(json.loads(body), number)
+            if self.path != "/bot123:token/sendMessage":
+                status, answer = 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
         elif self.path.startswith("/push/"):
             status, answer = 201, {}
         if status < 300:
@@ -89,14 +102,17 @@ class Handler(BaseHTTPRequestHandler):
                 os.fsync(ledger.fileno())
         return status, answer
 
-    def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+    def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None, *, pieces: bool = False) -> None:
         raw = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.wfile.write(raw)
+        for at in range(0, len(raw), 5 if pieces else len(raw) or 1):
+            self.wfile.write(raw[at : at + 5] if pieces else raw)
+            if pieces:
+                time.sleep(0.05)
 
     def _reset(self) -> None:
         """Close with a RST: what a crashed or overloaded peer looks like."""

@@ -21,6 +21,7 @@ from engine.channels.base import (
     Result,
     Surroundings,
 )
+from engine.language.fields import CHANNELS
 from engine.language.registry import declared
 from tests.channels.conftest import PUSH, SMS, FakeProvider, Words, fake, outgoing
 from tests.channels.pushed import SECRET, VAPID, Browser, service_account
@@ -31,10 +32,11 @@ OTHERS: dict[str, dict[str, Any]] = {
     "sms": {"to": "+254700000001", "content": SMS},
     "whatsapp": {"to": "+254700000001", "content": SMS},
     "push": {"to": "device-token", "content": PUSH},
+    "telegram": {"to": "123456789", "content": SMS},
     "team": {"to": "ops"},
 }
 PROVIDERS = {"sendgrid": "sendgrid", "smtp": "fake_smtp", "twilio": "fake_http", "webhook": "fake_http"}
-PROVIDERS |= dict.fromkeys(("fcm", "webpush", "apprise"), "fake_http")
+PROVIDERS |= dict.fromkeys(("fcm", "webpush", "apprise", "telegram"), "fake_http")
 
 
 def settings_of(name: str, provider: FakeProvider | None) -> dict[str, str]:
@@ -57,6 +59,7 @@ def settings_of(name: str, provider: FakeProvider | None) -> dict[str, str]:
             "twilio_from": "+254700000000",
             "twilio_base_url": provider.url,
         },
+        "telegram": {"telegram_token": "123:token", "telegram_base_url": provider.url},
         "smtp": {"smtp_host": "127.0.0.1", "smtp_port": str(provider.port), "smtp_security": "none"},
     }[name]
 
@@ -81,7 +84,7 @@ def test_a_channel_is_declared_under_its_name_and_says_what_it_carries() -> None
         mark = declared(cls)
         assert mark is not None and mark.kind == "channel" and mark.name == name
         assert isinstance(cls.idempotent, bool)
-        assert cls.carries and cls.carries <= {"email", "sms", "whatsapp", "push", "team"}
+        assert cls.carries and cls.carries <= {*CHANNELS, "team"}
         assert isinstance(cls.limits, Limits) and cls.limits.batch >= 1 and cls.limits.at_once >= 1
         assert issubclass(cls.Options, ChannelOptions)
         assert cls.__doc__ and cls.Options.__doc__

@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from engine.channels import sendgrid_back, twilio_back
+from engine.channels import sendgrid_back, telegram_back, twilio_back
 from engine.channels.returns import Called
+from engine.fake import chats
 from engine.fake.hooks import shown, signed
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -20,6 +21,8 @@ AT = int(NOW.timestamp())
 URL = "https://shop.example/hooks/{}/events"
 KEY, OTHER_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 TOKEN = "an auth token of the account"
+SECRET = "a-secret_token-of-setWebhook"
+CHAT = "123456789"
 
 
 def mail_event(name: str, ref: str = "1-1", at: int = AT, **more: Any) -> dict[str, Any]:
@@ -41,6 +44,20 @@ def text(ref: str = "1-2", token: str = TOKEN, **given: str) -> Called:
     return Called(url, {twilio_back.SIGNATURE: twilio_back.signature(token, url, body)}, body)
 
 
+def wrote(said: str, at: int = AT, number: int = 7, **more: Any) -> dict[str, Any]:
+    """One of Telegram's updates: somebody has written to the bot."""
+    return {"update_id": number, "message": chats.written(CHAT, number, said, at)["message"] | more}
+
+
+def stands(status: str, at: int = AT, number: int = 8) -> dict[str, Any]:
+    """Another: somebody has blocked the bot, or let it in."""
+    return chats.standing(CHAT, number, status, at)
+
+
+def update(given: Any, secret: str = SECRET) -> Called:
+    return Called(URL.format("telegram"), {telegram_back.PROOF: secret}, json.dumps(given).encode())
+
+
 @dataclass(frozen=True)
 class Sample:
     """A provider's hook: a genuine request about the message 1-1, with what it says; the same from somebody else; the
@@ -52,6 +69,8 @@ class Sample:
     kinds: tuple[str, ...]
     proofs: tuple[str, ...]
     dated: bool
+    signed: bool = True
+    """Whether the body is one of them, too."""
 
 
 SAMPLES: dict[str, Sample] = {
@@ -70,6 +89,15 @@ SAMPLES: dict[str, Sample] = {
         ("delivered",),
         (twilio_back.SIGNATURE,),
         False,
+    ),
+    "telegram": Sample(
+        SECRET,
+        lambda: update(wrote("Is it open?")),
+        lambda: update(wrote("Is it open?"), "another secret"),
+        (),
+        (telegram_back.PROOF,),
+        False,
+        signed=False,
     ),
 }
 """A provider's hook gets its line here, or the test of every return fails."""

@@ -190,6 +190,23 @@ def test_what_came_back_about_messages_is_kept(empty: Empty) -> None:
         assert [tuple(row) for row in rows] == [(7, "opened", str(at), at) for at in (1_000_000, 2_000_000)]
 
 
+def test_who_was_known_before_telegram_was_has_no_chat_and_may_get_one(empty: Empty) -> None:
+    database = empty()
+    to_head(database, "0016")
+    with database.write() as connection:
+        row = (
+            "INSERT INTO customer (external_id, phone, attributes, bucket, created_at, updated_at)"
+            " VALUES ('amina', '+254712345678', '{}', 7, 1, 1)"
+        )
+        connection.execute(text(row))
+    database.migrate()
+    with database.write() as connection:
+        columns = select(customer.c.phone, customer.c.telegram, customer.c.telegram_hash)
+        assert [tuple(one) for one in connection.execute(columns)] == [("+254712345678", None, None)]
+        connection.execute(customer.update().values(telegram="123456789", telegram_hash="h"))
+        assert connection.scalar(select(customer.c.telegram)) == "123456789"
+
+
 def test_an_upgraded_database_refuses_what_a_new_one_refuses(empty: Empty) -> None:
     database = empty()
     at_0001(database)
