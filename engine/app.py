@@ -18,7 +18,7 @@ from engine.language import check_sources
 from engine.language.content import Content, load
 from engine.language.errors import ContentError
 from engine.language.registry import Registry, declared
-from engine.rendering.links import Pages, Seals, Subscriptions
+from engine.rendering.links import Chats, Pages, Seals, Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
@@ -151,6 +151,7 @@ class App:
             caller,
             rates=rates,
             pages=self.pages,
+            chats=self.chats,
             track=track,
             seal=self.seals.made,
         )
@@ -192,6 +193,12 @@ class App:
     def pages(self) -> Pages:
         """Makes and reads the links of customers' other pages."""
         return Pages([self.settings.secret], self.settings.public_url)
+
+    @cached_property
+    def chats(self) -> Chats | None:
+        """Makes and reads the links to the shop's bot, where it has one."""
+        bot = self.content.project.brand.telegram
+        return None if bot is None else Chats([self.settings.secret], bot)
 
     @cached_property
     def runtime(self) -> Runtime:

@@ -58,7 +58,7 @@ class Returned:
 class Reply:
     """What somebody wrote to one of the shop's numbers, or to its bot; `address` is theirs, `key` the provider's id of
     it; `at`: when, None where the provider doesn't say. `written`: False where they pressed a button that says as much
-    as the word, and answered nothing."""
+    as the word, and answered nothing. `carried`: what the link to the bot carried, through which they came."""
 
     channel: str
     address: str
@@ -66,6 +66,7 @@ class Reply:
     key: str
     at: datetime | None = None
     written: bool = True
+    carried: str = ""
 
 
 class Unreadable(ValueError):

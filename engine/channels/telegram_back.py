@@ -56,7 +56,8 @@ def _message(said: Any, key: str) -> Reply | None:
     if found is None:
         return None
     text = said.get("text") or said.get("caption") or ""
-    return Reply("telegram", found[0], _word(text) if isinstance(text, str) else "", key, found[1])
+    word, carried = _word(text) if isinstance(text, str) else ("", "")
+    return Reply("telegram", found[0], word, key, found[1], carried=carried)
 
 
 def _standing(changed: Any, key: str) -> Reply | None:
@@ -78,7 +79,8 @@ def _where(said: Any) -> tuple[str, datetime] | None:
     return str(number), datetime.fromtimestamp(at, UTC)
 
 
-def _word(text: str) -> str:
-    """The text; of the commands that everybody has, the command alone, without what a link gave along."""
-    command = text.split(maxsplit=1)[0].partition("@")[0].lower() if text.strip() else ""
-    return command if command in _COMMANDS else text
+def _word(text: str) -> tuple[str, str]:
+    """The text; of the commands that everybody has, the command alone, and what a link gave along."""
+    first, _, rest = text.strip().partition(" ")
+    command = first.partition("@")[0].lower()
+    return (command, rest.strip()) if command in _COMMANDS else (text, "")

@@ -17,7 +17,7 @@ from engine.language.vocabulary import TRANSACTIONAL, Names
 
 OWN: dict[str, tuple[str, ...]] = {
     "brand": ("name", "address", "url", "currency"),
-    "links": ("unsubscribe", "preferences", "confirm", "survey"),
+    "links": ("unsubscribe", "preferences", "confirm", "survey", "telegram"),
     "locale": (),
     "subject": (),
     "preheader": (),
@@ -144,6 +144,9 @@ def _pages(content: Content, sent: _Sent, needs: Needs) -> Iterator[Problem]:
             yield document.problem(sent.path, message, f"put {{{{ links.{link} }}}} into it")
         elif not asks and link in needs.link_names:
             yield document.problem(sent.path, f"{sent.ref} has links.{link}, and nothing here {does}", hint)
+    if "telegram" in needs.link_names and content.project.brand.telegram is None:
+        message = f"{sent.ref} has links.telegram, and the shop has no bot there"
+        yield document.problem(sent.path, message, f"write telegram: NAME_OF_THE_BOT under brand: in {PROJECT}")
     name = content.journeys[sent.journey].topic or ""
     topic = content.project.topics.get(name)
     if confirms and (topic is None or not topic.double_opt_in):

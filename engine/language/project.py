@@ -97,6 +97,9 @@ TeamAddress = Annotated[
     ),
 ]
 Url = Annotated[str, *named(r"https?://[^\s/]+(?:/\S*)?", "a web address", "like https://duka.example")]
+BotName = Annotated[
+    str, *named(r"[A-Za-z]\w{1,28}(?:bot|BOT|Bot)", "the name of a bot at Telegram", "without @, like duka_bot")
+]
 ValueType = Annotated[
     Type,
     PlainValidator(read_type),
@@ -124,6 +127,7 @@ class Brand(Model):
     address: Text = Field("", description="The postal address, which every marketing mail must carry.")
     sender: Sender | None = None
     url: Url | None = None
+    telegram: BotName | None = Field(None, description="The name of the shop's bot there, for links.telegram.")
 
 
 class Event(Model):

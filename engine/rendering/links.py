@@ -1,5 +1,5 @@
-"""The signed links of messages: out of a topic, to the preferences, to say yes for good, to answer a survey. A link
-needs no login, and nobody can make one.
+"""The signed links of messages: out of a topic, to the preferences, to say yes for good, to answer a survey, to the
+shop's bot. A link needs no login, and nobody can make one.
 
 Ways out don't expire: a mail is opened when it is opened, and a way out that has closed is no way out. What asks for a
 yes or an answer says when it was asked.
@@ -7,7 +7,7 @@ yes or an answer says when it was asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -165,6 +165,41 @@ class Pages:
             case [str(ref), str(survey), int(asked), str(locale)]:
                 return Question(ref, survey, datetime.fromtimestamp(asked, UTC), locale)
         return None
+
+
+class Chats:
+    """Makes and reads the links to the shop's bot at Telegram (`bot`: its name there). Who follows one and presses
+    Start is the customer whom the link was made for.
+
+    Telegram carries 64 letters (https://core.telegram.org/bots/features#deep-linking): our mark, and the number of the
+    customer's row. The mark is also of their external id, so a row that was made anew is nobody's link."""
+
+    def __init__(self, keys: Sequence[str], bot: str) -> None:
+        self._bot = bot
+        self._signer = Signer(list(keys), salt="karibu.telegram", key_derivation="hmac", digest_method=sha256)
+
+    def link(self, row_id: int, external_id: str) -> str:
+        mark = self._signer.get_signature(_chat(row_id, external_id)).decode()
+        return f"https://t.me/{self._bot}?start={mark}{row_id}"
+
+    def read(self, carried: str, named: Callable[[int], str | None]) -> str | None:
+        """The external id of the customer whom a link was made for, by what it carried; None for what was not made
+        here. `named`: the external id of a row."""
+        mark, number = carried[:_MARK], carried[_MARK:]
+        if len(carried) > _CARRIED or not carried.isascii() or not number.isdecimal():
+            return None
+        external_id = named(int(number)) if int(number) < 2**63 else None
+        if external_id is None or not self._signer.verify_signature(_chat(int(number), external_id), mark):
+            return None
+        return external_id
+
+
+_CARRIED, _MARK = 64, 43
+"""Characters that a link to a bot carries, and those of a signature."""
+
+
+def _chat(row_id: int, external_id: str) -> str:
+    return f"{row_id} {external_id}"
 
 
 def loaded(signed: URLSafeSerializer, token: str, longest: int) -> Any:

@@ -36,7 +36,7 @@ FRONT = {
 # What the renderer itself gives to every template; `subject` and `preheader` only to a mail's body.
 OWN: Mapping[str, frozenset[str]] = {
     "brand": frozenset({"name", "address", "url", "currency"}),
-    "links": frozenset({"unsubscribe", "preferences", "confirm", "survey"}),
+    "links": frozenset({"unsubscribe", "preferences", "confirm", "survey", "telegram"}),
     "locale": frozenset(),
     "subject": frozenset(),
     "preheader": frozenset(),

@@ -75,12 +75,13 @@ class Amount(Money):
 @dataclass(frozen=True, slots=True)
 class Links:
     """The links made for one message. `unsubscribe` is None for a transactional one, `confirm` for one that asks for
-    no confirmation, `survey` for one that asks no survey."""
+    no confirmation, `survey` for one that asks no survey, `telegram` for a shop without a bot there."""
 
     unsubscribe: str | None = None
     preferences: str | None = None
     confirm: str | None = None
     survey: str | None = None
+    telegram: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

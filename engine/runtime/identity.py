@@ -89,6 +89,11 @@ def known(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def external_id_of(connection: Connection, row_id: int) -> str | None:
+    """The external id of the customer with this row id; None where there is none."""
+    return connection.scalar(select(customer.c.external_id).where(customer.c.id == row_id))
+
+
 def own(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The row ids of the customers whose own external ids these are."""
     dialect = connection.dialect.name

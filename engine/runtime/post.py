@@ -14,7 +14,7 @@ from engine.channels.base import Channel, InDoubt, Limits, Many, Outgoing, Refus
 from engine.cohort.gate import TEAM
 from engine.language.gate import Rate
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.rendering.links import Confirmation, Pages, Preferences, Question, Subscription
+from engine.rendering.links import Chats, Confirmation, Pages, Preferences, Question, Subscription
 from engine.rendering.renderer import Renderer
 from engine.rendering.shared import shared
 from engine.rendering.values import Links, RenderError
@@ -34,9 +34,10 @@ log = logging.getLogger("karibu.delivery")
 @dataclass(frozen=True)
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
-    customers' other pages; `track` puts our own pixel and click links into the HTML of mails, where somebody wants
-    them; `seal` puts our mark on a mail's id; `caller`: who asks other systems; `threads`: how many messages are handed
-    over at once to a channel that takes them one by one; `rates`: of the channels that have one."""
+    customers' other pages, `chats` the one to the shop's bot; `track` puts our own pixel and click links into the
+    HTML of mails, where somebody wants them; `seal` puts our mark on a mail's id; `caller`: who asks other systems;
+    `threads`: how many messages are handed over at once to a channel that takes them one by one; `rates`: of the
+    channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -49,6 +50,7 @@ class Post:
     breakers: Breakers = field(default_factory=Breakers)
     waves: Waves = field(default_factory=Waves)
     pages: Pages | None = None
+    chats: Chats | None = None
     track: Callable[..., str] | None = None
     seal: Callable[[str], str] | None = None
 
@@ -101,7 +103,8 @@ class Post:
         if letter.survey:
             survey = pages.survey(Question(letter.ref, letter.survey, now, locale))
         whose = Preferences(letter.external_id, letter.channel, letter.address_hash or "", locale)
-        return Links(unsubscribe, pages.preferences(whose), confirm, survey)
+        chat = self.chats.link(letter.customer_id, letter.external_id) if self.chats is not None else None
+        return Links(unsubscribe, pages.preferences(whose), confirm, survey, chat)
 
     def _shares(self, channel: str) -> bool:
         """Whether this channel sends mails in one request that differ in values only."""

@@ -139,10 +139,9 @@ def preview(
     url = (content.project.brand.url or "https://shop.example").rstrip("/") + "/u/preview"
     transactional = place is not None and place.program.journey.topic == TRANSACTIONAL
     pages = url.removesuffix("/u/preview")
-    links = Links(
-        None if transactional else url,
-        *(f"{pages}{path}preview" for path in (PREFERENCES, CONFIRM, SURVEY)),
-    )
+    choices, confirm, survey = (f"{pages}{path}preview" for path in (PREFERENCES, CONFIRM, SURVEY))
+    bot = f"https://t.me/{content.project.brand.telegram}?start=preview"
+    links = Links(None if transactional else url, choices, confirm, survey, bot)
     rendered = renderer.render(ref, locale or person.locale, values, links)
     used = {use.split(".")[0] for use in needs.names}
     told = [what for what in made if what.split(" ")[0] in {"customer", *used} or what.endswith(")")]

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -21,7 +22,9 @@ from fastapi.concurrency import run_in_threadpool
 from engine.app import App
 from engine.channels.returns import Called, Reply, Returned, Returns, Unreadable
 from engine.runtime import feedback
+from engine.runtime.door import Problems
 from engine.runtime.feedback import Feedback, Taken
+from engine.runtime.identity import external_id_of
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.events import LARGEST_BODY
@@ -96,8 +99,22 @@ def record(app: App, told: Sequence[Returned | Reply], now: datetime) -> Taken:
     taken = app.runtime.hear([_feedback(app, one, now) for one in told if isinstance(one, Returned)])
     for one in told:
         if isinstance(one, Reply) and (address_hash := app.door.hashed(one.channel, one.address)) is not None:
+            if one.carried:
+                _introduce(app, one)
             app.runtime.answered(one.channel, address_hash, one.text, one.key, one.at, written=one.written)
     return taken
+
+
+def _introduce(app: App, one: Reply) -> None:
+    """Who came through a link of ours is reached where they write from. Whatever else a link carries is no word of
+    ours."""
+    if app.chats is None:
+        return
+    with app.database.read() as connection:
+        who = app.chats.read(one.carried, partial(external_id_of, connection))
+    if who is not None:
+        profile = app.door.profile({one.channel: one.address}, Problems())
+        app.runtime.people().describe(who, replace(profile, at=one.at))
 
 
 def _feedback(app: App, one: Returned, now: datetime) -> Feedback:
