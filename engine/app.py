@@ -135,10 +135,11 @@ class App:
         brand = self.content.project.brand
         sender = Sender(brand.sender.name, brand.sender.email) if brand.sender else Sender(brand.name)
         project, team = self.content.project, self.content.project.team
+        told = {name: provider.rate for name, provider in project.channels.items()}
         rates = {
             name: rate
-            for name, provider in project.channels.items()
-            if (rate := provider.rate or limits_of(self.channels[name]).rate) is not None
+            for name, channel in self.channels.items()
+            if (rate := told.get(name) or limits_of(channel).rate) is not None
         }
         link, caller = self.subscriptions.link, self.caller
         track = self.tracking.tracked if self._tracks() else None

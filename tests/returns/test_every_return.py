@@ -181,8 +181,8 @@ def test_what_somebody_writes_to_the_number_is_a_reply(given: dict[str, str], sa
     [
         (wrote("Is it open?"), Reply("telegram", CHAT, "Is it open?", "7", NOW)),
         (wrote("/stop"), Reply("telegram", CHAT, "/stop", "7", NOW)),
-        (wrote("/STOP@duka_bot please"), Reply("telegram", CHAT, "/stop", "7", NOW)),
-        (wrote("/start abc-123_X"), Reply("telegram", CHAT, "/start", "7", NOW)),
+        (wrote("/STOP@duka_bot please"), Reply("telegram", CHAT, "/stop", "7", NOW, carried="please")),
+        (wrote("/start abc-123_X"), Reply("telegram", CHAT, "/start", "7", NOW, carried="abc-123_X")),
         (wrote("/help"), Reply("telegram", CHAT, "/help", "7", NOW)),
         (wrote("", caption="Look"), Reply("telegram", CHAT, "Look", "7", NOW)),
         (wrote(" "), Reply("telegram", CHAT, " ", "7", NOW)),
