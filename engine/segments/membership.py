@@ -12,26 +12,27 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Dialect,
     Integer,
     MetaData,
     Select,
     Table,
     Text,
     and_,
+    bindparam,
     case,
     delete,
     exists,
     false,
     func,
     insert,
-    literal,
     literal_column,
     not_,
     null,
@@ -47,11 +48,11 @@ from engine.language.expression import Vocabulary
 from engine.segments.definition import Segment, defined
 from engine.segments.people import everybody, verdicts
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
-from engine.segments.turning import Anybody, moved, turnings, who
+from engine.segments.turning import Anybody, Day, Member, Turning, day_begun, looks, moved, turnings, who
 from engine.store import published
 from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
 from engine.store.tables import customer, segment_member, segment_state, touched
-from engine.store.types import Instant, id_type, text_type
+from engine.store.types import Instant, id_type, micros, text_type
 
 log = logging.getLogger("karibu.segments")
 
@@ -197,7 +198,7 @@ def refresh(
         changes.judged[segment.name] = None if everyone else count
         joined = left = 0
         if everyone or count:
-            connection.execute(delete(judged))
+            connection.execute(_NO_JUDGED)
             judge = _judge_everybody if everyone else _judge_candidates
             judge(connection, segment, now, zone)
             joined, left = _counted(connection)
@@ -293,17 +294,38 @@ def _name_candidates(
     connection: Connection, segment: Segment, then: datetime, now: datetime, zone: str, suspects: Sequence[int]
 ) -> int:
     """Puts those who may have joined or left into `candidates`, and counts them."""
-    connection.execute(delete(candidates))
-    turned = [who(turning, then, now, zone, connection) for turning in set(turnings(segment.typed)) if _tells(turning)]
-    named: list[Select[Any]] = [select(changed.c.customer_id), *(found for found in turned if found is not None)]
-    some = union(*named) if len(named) > 1 else named[0]
+    connection.execute(_NO_CANDIDATES)
+    turned = frozenset(turning for turning in turnings(segment.typed) if not isinstance(turning, Anybody))
+    if now == then:  # time turns nobody
+        turned = frozenset(turning for turning in turned if isinstance(turning, Member))
+    day = day_begun(then, now, zone, connection) if Day() in turned else None
     count = connection.execute(
-        insert(candidates).from_select(["customer_id"], some), execution_options=COUNTED
+        _named(turned, connection.dialect) if day is None else _names(turned, connection.dialect, day),
+        looks(turned, then, now),
+        execution_options=COUNTED,
     ).rowcount
     if suspects:
         connection.execute(insert_ignore(connection, candidates), [{"customer_id": id_} for id_ in suspects])
         count = connection.scalar(select(func.count()).select_from(candidates)) or 0
     return count
+
+
+def _names(turned: frozenset[Turning], dialect: Dialect, *more: Select[Any]) -> Any:
+    """Puts into `candidates` who has changed, and whom these may have turned; and `more`."""
+    found = [some for turning in turned if (some := who(turning, dialect)) is not None]
+    named = [select(changed.c.customer_id), *found, *more]
+    return insert(candidates).from_select(["customer_id"], union(*named) if len(named) > 1 else named[0])
+
+
+_named = lru_cache(128)(_names)
+"""Kept: to make these statements costs more than to run them."""
+
+
+@lru_cache(128)
+def _verdicts(typed: tree.Typed, zone: str) -> Any:
+    """Judges the candidates, at a moment (`at`), into `judged`."""
+    few = customer.c.id.in_(select(candidates.c.customer_id))
+    return insert(judged).from_select(["customer_id", "inside"], verdicts(typed, zone, few))
 
 
 def _judge_candidates(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
@@ -312,47 +334,62 @@ def _judge_candidates(connection: Connection, segment: Segment, now: datetime, z
         # It guesses from the size of the table, in which the candidates of earlier segments still lie, and for so many
         # it would read all customers.
         connection.exec_driver_sql(f"ANALYZE {candidates.name}")
-    found = verdicts(segment.typed, now, zone, customer.c.id.in_(select(candidates.c.customer_id)))
-    connection.execute(insert(judged).from_select(["customer_id", "inside"], found))
+    connection.execute(_verdicts(segment.typed, zone), {"at": micros(now)})
+    connection.execute(_STAYING, {"of": segment.name})
+
+
+_OF = bindparam("of", type_=text_type())
+"""The segment."""
+
+
+def _staying() -> Any:
+    """Takes those out of `judged` who are in this segment (`of`) and stay, or outside it and stay."""
     m = segment_member.c
     # A seek for each: joined, or asked as an EXISTS, PostgreSQL reads all members for the sake of a few.
-    mine = select(m.left_at.is_(None)).where(m.segment == segment.name, m.customer_id == judged.c.customer_id)
+    mine = select(m.left_at.is_(None)).where(m.segment == _OF, m.customer_id == judged.c.customer_id)
     member = func.coalesce(mine.scalar_subquery(), false())
-    connection.execute(delete(judged).where(judged.c.inside == member))
+    return delete(judged).where(judged.c.inside == member)
 
 
-def _tells(turning: Any) -> bool:
-    return not isinstance(turning, Anybody)
+_STAYING = _staying()
+_NO_CANDIDATES, _NO_JUDGED = delete(candidates), delete(judged)
+_COUNTED = select(judged.c.inside, func.count().label("n")).group_by(judged.c.inside)
 
 
 def _counted(connection: Connection) -> tuple[int, int]:
     """How many of `judged` join, and how many leave."""
-    many = select(judged.c.inside, func.count().label("n")).group_by(judged.c.inside)
-    counts: dict[bool, int] = {row.inside: row.n for row in connection.execute(many)}
+    counts: dict[bool, int] = {row.inside: row.n for row in connection.execute(_COUNTED)}
     return counts.get(True, 0), counts.get(False, 0)
 
 
 def _write(connection: Connection, segment: Segment, now: datetime, filling: bool) -> None:
     """Those of `judged` join and leave; and into `moved`, for the segments and journeys that go by it."""
-    write_sides(connection, segment, now, select(judged), filling)
-    rows = select(literal(segment.name, text_type()), judged.c.customer_id)
-    connection.execute(insert(moved).from_select(["segment", "customer_id"], rows))
+    connection.execute(_turn(connection.dialect.name), _turning(segment, now, filling))
+    connection.execute(_MOVED, {"of": segment.name})
 
 
 def write_sides(connection: Connection, segment: Segment, now: datetime, sides: Select[Any], filling: bool) -> None:
-    """Write that these customers (rows of their id, and whether they are inside) join and leave, where that isn't so.
+    """Write that these customers (rows of their id, and whether they are inside) join and leave, where that isn't
+    so."""
+    connection.execute(_sides(connection.dialect.name, sides), _turning(segment, now, filling))
 
-    One upsert for both: an UPDATE of a few leads PostgreSQL through all members."""
+
+def _turning(segment: Segment, now: datetime, filling: bool) -> dict[str, Any]:
+    return {"of": segment.name, "moment": now, "once": 0 if filling else 1}
+
+
+def _sides(dialect: str, sides: Select[Any]) -> Any:
+    """One upsert for both: an UPDATE of a few leads PostgreSQL through all members."""
     side = sides.subquery("side")
     customer_id, inside = side.c
-    at, joins = literal(now, Instant()), literal(0 if filling else 1, Integer)
+    at, joins = bindparam("moment", type_=Instant()), bindparam("once", type_=Integer)
     left_at = case((inside, null()), else_=at)
-    rows = select(literal(segment.name, text_type()), customer_id, at, left_at, joins).where(true())
+    rows = select(_OF, customer_id, at, left_at, joins).where(true())
     columns = ["segment", "customer_id", "joined_at", "left_at", "joins"]
-    add = insert_into(connection, segment_member).from_select(columns, rows.order_by(customer_id))
+    add = insert_into(dialect, segment_member).from_select(columns, rows.order_by(customer_id))
     m, new = segment_member.c, add.excluded
     leaves = new.left_at.is_not(None)
-    add = add.on_conflict_do_update(
+    return add.on_conflict_do_update(
         index_elements=["segment", "customer_id"],
         set_={
             "joined_at": case((leaves, m.joined_at), else_=new.joined_at),
@@ -361,7 +398,14 @@ def write_sides(connection: Connection, segment: Segment, now: datetime, sides: 
         },
         where=m.left_at.is_(None) == leaves,
     )
-    connection.execute(add)
+
+
+@cache
+def _turn(dialect: str) -> Any:
+    return _sides(dialect, select(judged))
+
+
+_MOVED = insert(moved).from_select(["segment", "customer_id"], select(_OF, judged.c.customer_id))
 
 
 def write_state(connection: Connection, segment: Segment, now: datetime, full_at: datetime) -> None:

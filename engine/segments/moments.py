@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, column, literal_column
+from sqlalchemy import BigInteger, ColumnElement, Dialect, column, literal_column
 
 from engine.language import tree
 from engine.segments.stored import read
@@ -39,17 +39,17 @@ def keep_indexes(database: Database, moments: Iterable[tree.Name]) -> None:
     for index in sorted(missing):
         log.info("making the index %s", index)
         with database.write() as connection:
-            of = stored_moment(wanted[index], connection)
+            of = stored_moment(wanted[index], connection.dialect)
             connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS {index} ON customer (({of}))")
 
 
-def stored_moment(moment: tree.Name, connection: Connection) -> ColumnElement[int]:
+def stored_moment(moment: tree.Name, dialect: Dialect) -> ColumnElement[int]:
     """The moment in microseconds, NULL where there is none, to the letter as its index has it: behind bound parameters
     no database would know it again. For statements in which `customer` is the only table with such columns."""
     if moment.path == ("created",):
         return literal_column("created_at", BigInteger)
     found = read(column("attributes", json_type()), moment.path, moment.type)
-    written = found.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    written = found.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return literal_column(str(written), BigInteger)
 
 

@@ -11,7 +11,7 @@ What fits none of these (a multiple of usual_gap) makes the whole base be judged
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,12 +21,13 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     MetaData,
     Select,
     Table,
     Text,
     and_,
-    literal,
+    bindparam,
     or_,
     select,
 )
@@ -181,36 +182,42 @@ def _linear(typed: Typed) -> _Linear | None:
     return None
 
 
-def who(turning: Turning, then: datetime, now: datetime, zone: str, connection: Connection) -> Select[Any] | None:
-    """SELECT the ids of the customers it may have turned between two looks; None when nobody.
+def who(turning: Turning, dialect: Dialect) -> Select[Any] | None:
+    """SELECT the ids of the customers it may have turned between two looks, whose moments are the parameters of
+    `looks`; None when a calendar tells (`day_begun`).
 
     Anybody is not a question of this kind: the caller judges the whole base.
     """
     match turning:
         case Window():
-            at = bigint(event.c.occurred_at)
-            between = _between(at, then, now, turning.ago)
-            return select(event.c.customer_id).where(event.c.name == turning.event, *between) if now > then else None
+            between = _between(bigint(event.c.occurred_at), turning.ago)
+            return select(event.c.customer_id).where(event.c.name == turning.event, *between)
         case Moment():
-            at = stored_moment(turning.name, connection)
-            return select(customer.c.id).where(*_between(at, then, now, turning.ago)) if now > then else None
-        case Day():
-            return _day_begun(then, now, zone, connection)
+            return select(customer.c.id).where(*_between(stored_moment(turning.name, dialect), turning.ago))
         case Lots():
             moments = (points_lot.c.active_at, points_lot.c.expires_at)
-            began, ended = (and_(*_between(bigint(at), then, now, 0)) for at in moments)
-            return select(points_lot.c.customer_id).where(or_(began, ended)) if now > then else None
+            began, ended = (and_(*_between(bigint(at), 0)) for at in moments)
+            return select(points_lot.c.customer_id).where(or_(began, ended))
         case Member():
             return select(moved.c.customer_id).where(moved.c.segment == turning.segment)
+        case Day():
+            return None
     raise TypeError(turning)
 
 
-def _between(at: ColumnElement[Any], then: datetime, now: datetime, ago: int) -> tuple[ColumnElement[bool], ...]:
+def looks(turnings: Iterable[Turning], then: datetime, now: datetime) -> dict[str, int]:
+    """The parameters of `who`: each end of what turns, in microseconds."""
+    agos = {turning.ago for turning in turnings if isinstance(turning, Window | Moment)} | {0}
+    ends = [(f"then_{ago}", micros(then) - ago) for ago in agos] + [(f"now_{ago}", micros(now) - ago) for ago in agos]
+    return dict(ends)
+
+
+def _between(at: ColumnElement[Any], ago: int) -> tuple[ColumnElement[bool], ...]:
     # Both ends belong to it: > turns one microsecond after >=.
-    return at >= literal(micros(then) - ago, BigInteger), at <= literal(micros(now) - ago, BigInteger)
+    return at >= bindparam(f"then_{ago}", type_=BigInteger), at <= bindparam(f"now_{ago}", type_=BigInteger)
 
 
-def _day_begun(then: datetime, now: datetime, zone: str, connection: Connection) -> Select[Any] | None:
+def day_begun(then: datetime, now: datetime, zone: str, connection: Connection) -> Select[Any] | None:
     """Customers in the zones whose local day differs between the two looks."""
     zones = loaded_zones(connection)
     days = [(local_day(then, name, zone), local_day(now, name, zone)) for name in zones]

@@ -288,12 +288,15 @@ def test_preparing_outside_the_transaction_changes_nothing(
                 for one in happenings:
                     happen(c, one, now)  # between the look and the refresh
                 refresh(c, project, now, suspects=suspects if database is prepared else None)
-        rows = []
+        rows, gaps = [], []
         for database in (alone, prepared):
             with database.read() as c:
                 m = t.segment_member.c
                 here = select(m.segment, m.customer_id).where(m.left_at.is_(None))
                 rows.append(sorted(map(tuple, c.execute(here))))
+                gaps.append(c.scalar(select(t.rhythm.c.gap)))
+        if gaps[0] != gaps[1]:  # the shop's first rhythm came up between the two: the next whole look measures it
+            return
         assert rows[0] == rows[1]
 
 
