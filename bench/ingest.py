@@ -1,9 +1,10 @@
 """Events in, through the real service (uvicorn, SQLite, no Prefect), loaded from another process.
 
 Single events: how many a second are durable, against the same server with a handler that reads the body and answers
-202, the two taking turns; and how long an answer takes at a fixed rate while cohorts move. Batches of 100, each event
-entering a journey, against the bare inserts of the rows that such a batch leaves (event, count, enrolment, decision,
-touch): a transaction a batch, no HTTP. And, for comparison, against inserts of the events alone.
+202, the two taking turns (a handler as FastAPI has them; and, for comparison, one that goes past FastAPI as ours does);
+and how long an answer takes at a fixed rate while cohorts move. Batches of 100, each event entering a journey, against
+the bare inserts of the rows that such a batch leaves (event, count, enrolment, decision, touch): a transaction a batch,
+no HTTP. And, for comparison, against inserts of the events alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from sqlalchemy import insert
 
 from bench.flow import HERE, NOBODY, PROJECT, free, wait
@@ -36,6 +37,7 @@ from engine.service import _listening, _serve
 from engine.store.database import Database
 from engine.store.scratch import insert_into, insert_touched
 from engine.store.tables import decision, enrolment, event, tally
+from engine.web.api import Web
 
 JOURNEY = """
 journey: thanks
@@ -49,6 +51,9 @@ SIZE = 100
 LINES = 256
 """Connections that send single events as fast as they are answered. With few of them a group commit waits for those
 whom it has just answered, and what is measured is how quickly this machine lets one thread follow another."""
+
+USUAL = "/v1/usual"
+"""Where the yardstick answers as any handler of FastAPI does."""
 
 WARM = 8
 """Seconds until what is loaded late, as Prefect, is there."""
@@ -121,7 +126,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def loaded(port: int, label: str, **options: float) -> dict[str, Any]:
+def loaded(port: int, label: str, **options: float | str) -> dict[str, Any]:
     """What came of a load from another process."""
     given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     done = subprocess.run(
@@ -192,14 +197,15 @@ def _decided(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(port: int) -> None:
-    """The yardstick's own process."""
-    web = FastAPI()
+    """The yardstick's own process: a handler as FastAPI has them, and one that goes past it as ours does."""
+    web = Web()
 
     async def events(request: Request) -> Response:
         await request.body()
         return Response(b'{"accepted":1,"duplicates":0}', 202, media_type="application/json")
 
-    web.add_route("/v1/events", events, methods=["POST"])  # of the kind that ours is
+    web.straight = events
+    web.post(USUAL)(events)
 
     @web.get("/healthz")
     async def health() -> Response:
@@ -227,15 +233,17 @@ def main() -> None:
     figures: dict[str, Any] = {}
     rounds = range(options.rounds)
     with service(journeys=False) as ours, yardstick() as theirs:
-        turns = []
+        turns: list[list[int]] = []
         for n in rounds:
             mine = loaded(ours.port, f"single{n}", seconds=options.seconds, lines=LINES)
-            other = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=LINES)
+            usual = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=LINES, path=USUAL)
+            past = loaded(theirs.port, f"single{n}", seconds=options.seconds, lines=LINES)
             told("single", mine)
-            told("only read and answered", other)
-            turns.append((mine["events_per_second"], other["events_per_second"]))
-    figures["single"] = statistics.median(mine for mine, _ in turns)
-    figures["only_read"] = statistics.median(other for _, other in turns)
+            told("only read and answered", usual)
+            told("the same past FastAPI", past)
+            turns.append([one["events_per_second"] for one in (mine, usual, past)])
+    for place, name in enumerate(("single", "only_read", "only_read_past_fastapi")):
+        figures[name] = statistics.median(turn[place] for turn in turns)
     with service(journeys=True) as ours:
         paced = loaded(ours.port, "paced", seconds=options.seconds * 2, rate=options.rate, lines=64)
         told(f"single, {options.rate:g}/s, moving", paced)
@@ -252,7 +260,8 @@ def main() -> None:
     figures["batched"], figures["bare"] = statistics.median(batched), round(statistics.median(inserted))
     figures["bare_events_alone"] = round(statistics.median(events))
     ratios = {
-        "single_of_only_read": round(statistics.median(mine / other for mine, other in turns), 3),
+        "single_of_only_read": round(statistics.median(mine / usual for mine, usual, _ in turns), 3),
+        "single_of_only_read_past_fastapi": round(statistics.median(mine / past for mine, _, past in turns), 3),
         "batched_times_bare": round(statistics.median(b / a for a, b in zip(batched, inserted, strict=True)), 2),
         "batched_times_events_alone": round(statistics.median(b / a for a, b in zip(batched, events, strict=True)), 2),
     }

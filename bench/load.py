@@ -16,7 +16,7 @@ from collections import Counter, deque
 KEY = "the-key-of-a-benchmark"
 
 
-def body(label: str, n: int, size: int) -> bytes:
+def body(label: str, n: int, size: int, path: str = "/v1/events") -> bytes:
     """A request of `size` events of different customers."""
     events = [
         {
@@ -29,7 +29,7 @@ def body(label: str, n: int, size: int) -> bytes:
     ]
     text = json.dumps(events[0] if size == 1 else events).encode()
     head = (
-        f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
     )
     return head.encode() + text
@@ -66,6 +66,7 @@ class Load:
     """Sends for some seconds. `rate`: requests a second; None: as many as are answered."""
 
     def __init__(self, port: int, label: str, size: int, lines: int, seconds: float, rate: float | None) -> None:
+        self.path = "/v1/events"
         self.port, self.label, self.size, self.count, self.seconds, self.rate = port, label, size, lines, seconds, rate
         self.free: list[Line] = []
         self.due: deque[float] = deque()
@@ -87,7 +88,7 @@ class Load:
             self.free.append(line)
 
     def start(self, line: Line, began: float) -> None:
-        line.send(body(self.label, self.sent, self.size), began)
+        line.send(body(self.label, self.sent, self.size, self.path), began)
         self.sent += 1
         self.in_flight += 1
 
@@ -139,8 +140,10 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--path", default="/v1/events")
     given = parser.parse_args()
     load = Load(given.port, given.label, given.size, given.lines, given.seconds, given.rate)
+    load.path = given.path
     print(json.dumps(asyncio.run(load.run())))
 
 

@@ -41,6 +41,7 @@ from engine.web import hooks, returns
 from engine.web.api import build
 from engine.web.intake import Intake
 from engine.web.site import Site
+from engine.web.wire import Protocol
 
 log = logging.getLogger("karibu.service")
 
@@ -295,6 +296,7 @@ class _Server(uvicorn.Server):
 async def _serve(web: Any, sock: socket.socket) -> None:
     config = uvicorn.Config(
         web,
+        http=Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,
