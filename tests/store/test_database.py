@@ -81,7 +81,7 @@ def test_of_two_transactions_that_wait_for_each_other_both_are_written(postgres_
     for thread in threads:
         thread.join(60)
     assert names(postgres_database) == ["a", "ab", "b", "ba"]
-    assert sorted(tries.values()) == [1, 2]
+    assert sum(tries.values()) > 2  # whoever goes again may come between the other's waiting and its waking
 
 
 @pytest.mark.postgres
