@@ -14,9 +14,10 @@ import time
 from collections import Counter, deque
 
 KEY = "the-key-of-a-benchmark"
+EVENTS = "/v1/events"
 
 
-def body(label: str, n: int, size: int, path: str = "/v1/events") -> bytes:
+def body(label: str, n: int, size: int, path: str = EVENTS) -> bytes:
     """A request of `size` events of different customers."""
     events = [
         {
@@ -65,8 +66,10 @@ class Line(asyncio.Protocol):
 class Load:
     """Sends for some seconds. `rate`: requests a second; None: as many as are answered."""
 
-    def __init__(self, port: int, label: str, size: int, lines: int, seconds: float, rate: float | None) -> None:
-        self.path = "/v1/events"
+    def __init__(
+        self, port: int, label: str, size: int, lines: int, seconds: float, rate: float | None, path: str = EVENTS
+    ) -> None:
+        self.path = path
         self.port, self.label, self.size, self.count, self.seconds, self.rate = port, label, size, lines, seconds, rate
         self.free: list[Line] = []
         self.due: deque[float] = deque()
@@ -140,10 +143,9 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
-    parser.add_argument("--path", default="/v1/events")
+    parser.add_argument("--path", default=EVENTS)
     given = parser.parse_args()
-    load = Load(given.port, given.label, given.size, given.lines, given.seconds, given.rate)
-    load.path = given.path
+    load = Load(given.port, given.label, given.size, given.lines, given.seconds, given.rate, given.path)
     print(json.dumps(asyncio.run(load.run())))
 
 

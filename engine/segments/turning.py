@@ -208,8 +208,7 @@ def who(turning: Turning, dialect: Dialect) -> Select[Any] | None:
 def looks(turnings: Iterable[Turning], then: datetime, now: datetime) -> dict[str, int]:
     """The parameters of `who`: each end of what turns, in microseconds."""
     agos = {turning.ago for turning in turnings if isinstance(turning, Window | Moment)} | {0}
-    ends = [(f"then_{ago}", micros(then) - ago) for ago in agos] + [(f"now_{ago}", micros(now) - ago) for ago in agos]
-    return dict(ends)
+    return {f"{end}_{ago}": micros(at) - ago for ago in agos for end, at in (("then", then), ("now", now))}
 
 
 def _between(at: ColumnElement[Any], ago: int) -> tuple[ColumnElement[bool], ...]:

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 
 from fastapi import HTTPException, Request
-from starlette.requests import ClientDisconnect
 
 from engine.web.headers import header
 
@@ -49,7 +48,14 @@ class Gunzip:
 
 async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
     """The unpacked body, piece by piece, up to `most` bytes. Raises HTTPException: 400, 413, 415."""
-    gunzip, taken = _opened(request, most), 0
+    coding = (header(request, b"content-encoding") or "identity").strip().lower()
+    if coding not in ("identity", "", "gzip", "x-gzip"):
+        raise HTTPException(415, "a body may be packed with gzip, or not at all", {"Accept-Encoding": "gzip"})
+    gunzip = Gunzip() if coding.endswith("gzip") else None
+    declared = header(request, b"content-length") or ""
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
+    taken = 0
     async for chunk in request.stream():
         for piece in (chunk,) if gunzip is None else gunzip.feed(chunk):
             taken += len(piece)
@@ -62,30 +68,8 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
 
 async def whole(request: Request, most: int) -> bytes:
     """The unpacked body, at most `most` bytes of it. Raises HTTPException as `pieces` does."""
-    if header(request, b"content-encoding") is not None:
-        return b"".join([piece async for piece in pieces(request, most)])
-    _opened(request, most)
-    body, more = b"", True
-    while more:  # as Starlette's stream does, without two generators between the body and who waits for it
-        message = await request.receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnect
-        body = body + message["body"] if body else message["body"]
-        more = message.get("more_body", False)
-        if len(body) > most:
-            raise _too_large(most)
-    return body
-
-
-def _opened(request: Request, most: int) -> Gunzip | None:
-    """What unpacks the body; None where it comes as it is. Raises HTTPException: 413, 415."""
-    coding = (header(request, b"content-encoding") or "identity").strip().lower()
-    if coding not in ("identity", "", "gzip", "x-gzip"):
-        raise HTTPException(415, "a body may be packed with gzip, or not at all", {"Accept-Encoding": "gzip"})
-    declared = header(request, b"content-length") or ""
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
-    return Gunzip() if coding.endswith("gzip") else None
+    found = [piece async for piece in pieces(request, most)]
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def _too_large(most: int) -> HTTPException:

@@ -279,7 +279,7 @@ def test_preparing_outside_the_transaction_changes_nothing(
         with database.write() as c:
             ensure_zones(c, ZONES)
             customers(c, 5)
-    now = START
+    now, alike = START, {"a", "b", "c", "z"}
     for seconds, happenings in steps:
         now += timedelta(seconds=seconds)
         suspects = prepare(prepared, project, now)
@@ -296,8 +296,9 @@ def test_preparing_outside_the_transaction_changes_nothing(
                 rows.append(sorted(map(tuple, c.execute(here))))
                 gaps.append(c.scalar(select(t.rhythm.c.gap)))
         if gaps[0] != gaps[1]:  # the shop's first rhythm came up between the two: the next whole look measures it
-            return
-        assert rows[0] == rows[1]
+            alike -= {"a", "z"}  # who go by it
+        mine, theirs = ([one for one in found if one[0] in alike] for found in rows)
+        assert mine == theirs
 
 
 def test_suspects_are_of_use_only_while_nobody_else_has_looked() -> None:

@@ -62,10 +62,13 @@ def test_of_two_transactions_that_wait_for_each_other_both_are_written(postgres_
         connection.execute(insert(mark), [{"name": "a", "value": {"n": 0}}, {"name": "b", "value": {"n": 0}}])
     both = threading.Barrier(2, timeout=60)
     tries = {"ab": 0, "ba": 0}
+    first = threading.Event()
 
     def swap(order: str) -> None:
         def work(connection: Connection) -> str:
             tries[order] += 1
+            if tries[order] > 1:  # else it could come between the other's waiting and its waking, and lose again
+                first.wait(60)
             for name in order:
                 connection.execute(text("UPDATE mark SET value = value || '{\"n\": 1}' WHERE name = :n"), {"n": name})
                 if tries[order] == 1 and name == order[0]:
@@ -74,6 +77,7 @@ def test_of_two_transactions_that_wait_for_each_other_both_are_written(postgres_
             return order
 
         assert postgres_database.written(work) == order
+        first.set()
 
     threads = [threading.Thread(target=swap, args=(order,)) for order in tries]
     for thread in threads:
@@ -81,7 +85,7 @@ def test_of_two_transactions_that_wait_for_each_other_both_are_written(postgres_
     for thread in threads:
         thread.join(60)
     assert names(postgres_database) == ["a", "ab", "b", "ba"]
-    assert sum(tries.values()) > 2  # whoever goes again may come between the other's waiting and its waking
+    assert sorted(tries.values()) == [1, 2]
 
 
 @pytest.mark.postgres
