@@ -75,7 +75,7 @@ def crowd(
     database: Database, project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Crowd]:
     files = {name: text for name, text in FILES.items() if not name.startswith("workflows/") or "project" in name}
-    files["workflows/project.yaml"] = files["workflows/project.yaml"].replace("timeout: 0.5, share: 3", "share: 20")
+    files["workflows/project.yaml"] = files["workflows/project.yaml"].replace("share: 3", "share: 20")
     root, directory = project(files | {"workflows/news-email.yaml": JOURNEY}), tmp_path / "provider"
     with ExitStack() as up:
         provider = up.enter_context(running(directory))

@@ -45,14 +45,17 @@ CLASSES = {"purchase": ("news", "offers"), "shipped": ("receipt", "transactional
 AWAY = "away"
 SURE = (AWAY, "429", "429-date", "400", "401")
 """The modes that leave no doubt."""
+MUTE = ("hang", "slow")
+"""The modes whose end is our patience. In the others it has to outlast a busy machine, or we make the doubt."""
 HOOKS = {"in time": {"lost": 0}, "twice": {"lost": 0, "twice": 1}, "late": {"lost": 0}, "lost": {"lost": 1}}
 """What becomes of the provider's own word about a message."""
 
-PROVIDERS = "channels: {email: {provider: sendgrid, timeout: 0.5, share: 3}, sms: {provider: twilio, timeout: 0.5}}\n"
+CHANNELS = "channels: {email: {provider: maildir}, sms: {provider: maildir}}\n"
+PROVIDERS = "channels: {email: {provider: sendgrid, timeout: 60, share: 3}, sms: {provider: twilio, timeout: 60}}\n"
 FILES = {
-    "workflows/project.yaml": PROJECT.replace(
-        "channels: {email: {provider: maildir}, sms: {provider: maildir}}\n", PROVIDERS
-    ).replace("currency: KES", "currency: KES, sender: {name: Duka, email: hello@duka.example}"),
+    "workflows/project.yaml": PROJECT.replace(CHANNELS, PROVIDERS).replace(
+        "currency: KES", "currency: KES, sender: {name: Duka, email: hello@duka.example}"
+    ),
     "templates/email/news.mjml": MAIL,
     "templates/email/receipt.mjml": MAIL.partition("<a ")[0] + "</mj-text>\n" + MAIL.partition("</mj-text>\n")[2],
     "templates/sms/news.txt": "Hello {{ customer.first_name }}. STOP ends this.",
@@ -170,10 +173,18 @@ class Storm:
 
 
 @pytest.fixture
+def mode() -> str:
+    return "accept-reset"
+
+
+@pytest.fixture
 def storm(
-    database: Database, project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> Iterator[Storm]:
-    directory, root = tmp_path / "provider", project(FILES)
+    files = {
+        path: text.replace("timeout: 60", "timeout: 0.5") if mode in MUTE else text for path, text in FILES.items()
+    }
+    directory, root = tmp_path / "provider", project(files)
     with ExitStack() as up, listening() as listener:
         provider = up.enter_context(running(directory))
         how = Behaviour(hook=f"{listener.url}/hooks/sendgrid/events", lost=1, opens=0, machines=0, pace=0)
@@ -216,10 +227,10 @@ def test_a_storm_sends_no_marketing_twice_and_loses_no_receipt(storm: Storm, mod
 @pytest.mark.slow
 @pytest.mark.parametrize(("told", "how"), HOOKS.items(), ids=list(HOOKS))
 def test_webhooks_that_are_lost_doubled_or_late_send_nothing_twice(
-    storm: Storm, told: str, how: dict[str, int]
+    storm: Storm, mode: str, told: str, how: dict[str, int]
 ) -> None:
     storm.behaves(**how)
-    storm.breaks("accept-reset")
+    storm.breaks(mode)
     if told in ("in time", "twice"):
         heard = 2 if told == "twice" else 1
         refs = sent(storm.provider.directory)
