@@ -39,7 +39,7 @@ _WAITERS = """
 INSERT INTO enrolment (id, journey, version_id, customer_id, key, cause, side_by_side, state, step, visit, due_at,
     entered_at, moved_at)
 SELECT id, 'patience', {version}, id, '', 'event:' || id, {false}, 'waiting', 'waits', 1,
-    CASE WHEN id <= {stream} THEN {start} + id * {apart} ELSE {start} + 3600000000 + id * {year} / {waiters} END,
+    CASE WHEN id <= {stream} THEN {start} + id * {apart} ELSE {start} + 3600000000 + id * {seldom} END,
     {start} - 2592000000000, {start} - 2592000000000
 FROM customer
 """
@@ -56,8 +56,7 @@ def wait_in_line(database: Database, waiters: int, stream: int, rate: float) -> 
             stream=stream,
             start=round(start * 1e6),
             apart=round(1e6 / rate),
-            year=YEAR,
-            waiters=waiters,
+            seldom=YEAR // waiters,
         )
         connection.execute(text(rows))
     if database.dialect == "postgresql":

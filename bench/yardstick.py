@@ -3,10 +3,11 @@ this one journey, who knows that everybody's id is the number of their event."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from engine.cohort.arms import dealt
 from engine.store.database import Database
@@ -73,25 +74,21 @@ def statements(kind: str, now: int) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Hand:
-    """One run over `size` customers in chunks of `chunk`, each its own commit. `kind` is sqlite or postgresql."""
+    """The work over `size` customers in chunks of `chunk`, each its own commit. `kind` is sqlite or postgresql."""
 
     kind: str
-    address: str
+    database: Database
     chunk: int
     size: int
     now: int
 
-    def run(self) -> dict[str, float]:
-        """Seconds by stage."""
-        database = Database(self.address)
-        took: dict[str, float] = {}
-        for stage, written in statements(self.kind, self.now).items():
-            prepared = [text(statement) for statement in written]
-            start = time.perf_counter()
-            for low in range(1, self.size + 1, self.chunk):
-                with database.write() as connection:
-                    for statement in prepared:
-                        connection.execute(statement, {"lo": low, "hi": low + self.chunk - 1})
-            took[stage] = time.perf_counter() - start
-        database.dispose()
-        return took
+    def stages(self) -> dict[str, Callable[[], None]]:
+        """What each stage does, in order."""
+        written = statements(self.kind, self.now)
+        return {stage: partial(self._run, [text(one) for one in those]) for stage, those in written.items()}
+
+    def _run(self, prepared: list[TextClause]) -> None:
+        for low in range(1, self.size + 1, self.chunk):
+            with self.database.write() as connection:
+                for statement in prepared:
+                    connection.execute(statement, {"lo": low, "hi": low + self.chunk - 1})
