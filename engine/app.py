@@ -20,6 +20,7 @@ from engine.language.errors import ContentError
 from engine.language.registry import Registry, declared
 from engine.rendering.links import Chats, Pages, Seals, Subscriptions
 from engine.rendering.renderer import Renderer
+from engine.rendering.short import Shortener
 from engine.rendering.tracking import Tracking
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
@@ -154,6 +155,7 @@ class App:
             pages=self.pages,
             chats=self.chats,
             track=track,
+            shorten=self.shortener.shortened if project.tracking.clicks else None,
             seal=self.seals.made,
         )
 
@@ -179,6 +181,11 @@ class App:
         """Makes and reads the links that tell of opens and clicks."""
         wanted = self.content.project.tracking
         return Tracking([self.settings.secret], self.settings.public_url, opens=wanted.opens, clicks=wanted.clicks)
+
+    @cached_property
+    def shortener(self) -> Shortener:
+        """Makes the short links of texts."""
+        return Shortener(self.settings.secret, self.settings.public_url)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -94,7 +94,8 @@ class Outgoing:
     email address, an E.164 number, a device token). `at` is when it is sent, aware, by the clock that was handed in.
     `unsubscribe_url` is set for everything but transactional messages. `shared` is the same content again, for channels
     that send many mails in one request. `message_id` is what a mail has as the left part of its Message-ID: `ref` with
-    our mark, by which a bounce is believed (default: `ref` alone). ValueError for a ref no file or header could carry.
+    our mark, by which a bounce is believed (default: `ref` alone). `links`: where the short links in it lead, by code,
+    kept before it leaves. ValueError for a ref no file or header could carry.
     """
 
     ref: str
@@ -111,6 +112,7 @@ class Outgoing:
     shared: Shared | None = None
     request: Request | None = None
     message_id: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.ref or len(self.ref) > 100 or not REF_CHARACTERS.issuperset(self.ref):

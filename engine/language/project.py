@@ -186,10 +186,11 @@ class Connected(Model):
 
 
 class Tracking(Model):
-    """Our own open pixel and click links in mails, where the provider tells neither opens nor clicks by itself."""
+    """Our own open pixel and click links, where the provider tells neither opens nor clicks by itself: of mails, and of
+    texts, which get short links."""
 
     opens: YesNo = Field(False, description="Put a pixel into each mail, so that opened() can be true.")
-    clicks: YesNo = Field(False, description="Lead the links of mails through the engine, so that clicked() can be.")
+    clicks: YesNo = Field(False, description="Lead links through the engine, so that clicked() can be true.")
 
 
 SOURCE_NAME = "[a-z][a-z0-9-]{0,62}"

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from engine.rendering import cell
+from engine.rendering.addresses import origins
 from engine.rendering.budget import Budget
 from engine.rendering.gaps import gaps, speaks
 from engine.rendering.shown import mail_locale, plain
@@ -54,6 +55,7 @@ class Renderer:
         self._default = brand.locale
         self._zone = brand.timezone
         url = str(getattr(brand, "url", "") or "").rstrip("/")
+        self._origins = frozenset(origins(url))
         self._brand = {"name": brand.name, "address": brand.address, "url": url or None, "currency": brand.currency}
         self._compiled: dict[tuple[str, str], Compiled | BrokenTemplate] = {}
         self._picked: dict[tuple[str, str | None], str | None] = {}
@@ -158,7 +160,7 @@ class Renderer:
                 "_budget": Budget(),
             }
         )
-        return replace(rendered, locale=written)
+        return replace(rendered, locale=written, origins=rendered.origins | self._origins)
 
     def shown(self, value: Any, locale: str | None = None, zone: str | None = None) -> str:
         """A value as a template would show it without a filter: to a customer of this locale and time zone, or to the

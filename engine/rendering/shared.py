@@ -8,7 +8,7 @@ with fewer others, and just as right. Whoever takes another branch or has more i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
 
@@ -29,13 +29,11 @@ class Shared:
     values: Mapping[str, str]
 
 
-def fixed(codes: Iterable[CodeType]) -> frozenset[int]:
-    """The identities of all texts that are written in these."""
-    found: set[int] = set()
+def own(codes: Iterable[CodeType]) -> Iterator[str]:
+    """All texts that are written in these, as the very objects."""
     for code in codes:
-        found.update(id(constant) for constant in code.co_consts if isinstance(constant, str))
-        found |= fixed(constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return frozenset(found)
+        yield from (constant for constant in code.co_consts if isinstance(constant, str))
+        yield from own(constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
 def shared(mail: Rendered) -> Shared | None:

@@ -15,11 +15,12 @@ from typing import Any
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import TemplateError
 
+from engine.rendering.addresses import origins
 from engine.rendering.analysis import Findings, analyse, prepared
 from engine.rendering.budget import TooBig
 from engine.rendering.liquid import in_words
 from engine.rendering.sandbox import Sandbox
-from engine.rendering.shared import fixed
+from engine.rendering.shared import own
 from engine.rendering.skeleton import lay_out
 from engine.rendering.sources import SUFFIXES, Lines, Sources, front_matter
 from engine.rendering.tags import mask, tidied
@@ -63,7 +64,8 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A template ready to render. `takes` says what each part reads; `shown`, what it shows to everybody; `fixed` are
-    the identities of its own words; `content`: the id of the template that WhatsApp has approved."""
+    the identities of its own words; `origins`: of the addresses that it writes; `content`: the id of the template that
+    WhatsApp has approved."""
 
     ref: str
     locale: str
@@ -71,6 +73,7 @@ class Compiled:
     takes: tuple[tuple[Lines, Findings], ...]
     shown: frozenset[str] = field(default_factory=frozenset)
     fixed: frozenset[int] = field(default_factory=frozenset)
+    origins: frozenset[str] = field(default_factory=frozenset)
     content: str = ""
 
     @classmethod
@@ -80,8 +83,9 @@ class Compiled:
         for name, code in read.codes.items():
             sandbox = HTML if name == "html" else TEXT
             parts[name] = sandbox.template_class.from_code(sandbox, marshal.loads(code), {})
-        own = fixed(part.root_render_func.__code__ for part in parts.values())
-        return cls(read.ref, read.locale, parts, read.takes, read.shown, own, read.content)
+        words = list(own(part.root_render_func.__code__ for part in parts.values()))
+        fixed, hosts = frozenset(map(id, words)), frozenset(host for word in words for host in origins(word))
+        return cls(read.ref, read.locale, parts, read.takes, read.shown, fixed, hosts, read.content)
 
     def render(self, values: dict[str, Any]) -> Rendered:
         """The message for one customer. RenderError: why they can't get it."""
@@ -110,8 +114,8 @@ class Compiled:
         if channel == "whatsapp":
             variables = {name.removeprefix(VARIABLE): done[name] for name in done if name.startswith(VARIABLE)}
             text = done.get("text", "")
-            return Rendered(channel, text=text, locale=self.locale, template_id=self.content, variables=variables)
-        return Rendered(channel=channel, locale=self.locale, pieces=pieces, **done)
+            done = {"text": text, "template_id": self.content, "variables": variables}
+        return Rendered(channel=channel, locale=self.locale, pieces=pieces, origins=self.origins, **done)
 
     def _tidied(self, part: str) -> Callable[[str], str]:
         """What is done to a part when it is put together."""

@@ -97,7 +97,8 @@ class Pieces:
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A finished message of one channel; what the channel has no use for is empty. `locale` is the template's own,
-    `pieces` what each of a mail's parts was put together from."""
+    `pieces` what each of a mail's parts was put together from; `origins` (https://shop.example) are of the addresses
+    that the template wrote by itself, and not a customer."""
 
     channel: str
     subject: str = ""
@@ -111,6 +112,7 @@ class Rendered:
     template_id: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     pieces: Mapping[str, Pieces] = field(default_factory=dict, repr=False, compare=False)
+    origins: frozenset[str] = field(default_factory=frozenset, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from engine.cohort.program import Program
 from engine.cohort.step import Step
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.values import RenderError
-from engine.runtime import broadcasts, calls, holding, letters, matching, rates
+from engine.runtime import broadcasts, calls, holding, letters, matching, rates, shortened
 from engine.runtime.advance import StepReport, running
 from engine.runtime.breakers import wait
 from engine.runtime.clock import Clock
@@ -219,7 +219,9 @@ class Delivery:
         may = [(letter, outgoing) for letter, outgoing in wave if letter.message_id not in gone]
         going = _mark_dispatching(connection, self.program, [letter for letter, _ in may], now)
         _give_back(connection, [letter for letter, _ in may if letter.message_id not in going])
-        return [(letter, outgoing) for letter, outgoing in may if letter.message_id in going], stopped
+        leaving = [(letter, outgoing) for letter, outgoing in may if letter.message_id in going]
+        shortened.keep(connection, ((letter.message_id, outgoing.links) for letter, outgoing in leaving))
+        return leaving, stopped
 
     def _silent(self, now: datetime) -> list[str]:
         """The channels of this step's messages that are left alone for now."""

@@ -17,7 +17,7 @@ from engine.language.vocabulary import TRANSACTIONAL
 from engine.rendering.links import Chats, Confirmation, Pages, Preferences, Question, Subscription
 from engine.rendering.renderer import Renderer
 from engine.rendering.shared import shared
-from engine.rendering.values import Links, RenderError
+from engine.rendering.values import Links, Rendered, RenderError
 from engine.runtime import calls, letters
 from engine.runtime.breakers import Breakers
 from engine.runtime.calls import Caller
@@ -35,9 +35,9 @@ log = logging.getLogger("karibu.delivery")
 class Post:
     """What delivery needs of the world. `unsubscribe` makes the link that ends a subscription, `pages` those to
     customers' other pages, `chats` the one to the shop's bot; `track` puts our own pixel and click links into the
-    HTML of mails, where somebody wants them; `seal` puts our mark on a mail's id; `caller`: who asks other systems;
-    `threads`: how many messages are handed over at once to a channel that takes them one by one; `rates`: of the
-    channels that have one."""
+    HTML of mails, and `shorten` short links into texts, where somebody wants them; `seal` puts our mark on a mail's id;
+    `caller`: who asks other systems; `threads`: how many messages are handed over at once to a channel that takes them
+    one by one; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -52,6 +52,7 @@ class Post:
     pages: Pages | None = None
     chats: Chats | None = None
     track: Callable[..., str] | None = None
+    shorten: Callable[[Rendered, str], tuple[str, Mapping[str, str]]] | None = None
     seal: Callable[[str], str] | None = None
 
     def make(self, letter: Letter, now: datetime) -> Outgoing:
@@ -60,6 +61,7 @@ class Post:
             return calls.made(letter, self.sender, now)
         transactional = letter.topic == TRANSACTIONAL
         url = None
+        short: Mapping[str, str] = {}
         if not transactional:
             url = self.unsubscribe(Subscription(letter.external_id, letter.channel, letter.topic, letter.locale or ""))
         if letter.route == TEAM:
@@ -75,6 +77,9 @@ class Post:
             to, channel = letter.address, letter.channel
             if self.track is not None and channel == "email":
                 content = replace(content, html=self.track(content.html, letter.ref, url))
+            elif self.shorten is not None and channel != "email" and content.text:
+                text, short = self.shorten(content, letter.ref)
+                content = replace(content, text=text)
         return Outgoing(
             ref=letter.ref,
             channel=channel,
@@ -89,6 +94,7 @@ class Post:
             labels={"journey": letter.journey, "step": letter.step},
             shared=shared(content) if self._shares(channel) else None,
             message_id=self.seal(letter.ref) if self.seal is not None and channel == "email" else "",
+            links=short,
         )
 
     def _links(self, letter: Letter, unsubscribe: str | None, now: datetime) -> Links:

@@ -26,7 +26,7 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.runtime import admission, advance, broadcasts, delivery, feedback, parking, rates, versions
+from engine.runtime import admission, advance, broadcasts, delivery, feedback, parking, rates, shortened, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
 from engine.runtime.customers import People, strangers
@@ -209,6 +209,11 @@ class Runtime:
             total.unknown += taken.unknown
             total.wakes |= taken.wakes
         return total
+
+    def leads(self, code: str) -> tuple[str, str] | None:
+        """The message that a short link stands in, and where it leads, see shortened.leads."""
+        with self.database.read() as connection:
+            return shortened.leads(connection, code)
 
     def answered(
         self, channel: str, address_hash: str, text: str, key: str, at: datetime | None = None, *, written: bool = True

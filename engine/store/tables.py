@@ -514,6 +514,15 @@ class MessageEvent(SQLModel, table=True):
     detail: dict[str, Any] | None = _json()
 
 
+class ShortLink(SQLModel, table=True):
+    """Where a short link in a message's text leads (engine/rendering/short.py)."""
+
+    __tablename__ = "short_link"
+    code: str = _text(key=True)
+    message_id: int = _points_to("message")
+    url: str = _text()
+
+
 class Coupon(SQLModel, table=True):
     """One coupon code. `folded` is how codes are told apart, whatever their letters' case: no code is in two pools.
 
@@ -759,6 +768,7 @@ goal_reached = _table(GoalReached)
 cap_slot = _table(CapSlot)
 message = _table(Message)
 message_event = _table(MessageEvent)
+short_link = _table(ShortLink)
 coupon = _table(Coupon)
 points_lot = _table(PointsLot)
 points_entry = _table(PointsEntry)

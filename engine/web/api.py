@@ -8,7 +8,7 @@
     GET  /v1/status   journeys and what waits; scope read
     GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
-    /o/…, /c/…        our own open pixel and click links (engine/web/seen.py); signed
+    /o/…, /c/…, /l/…  our own open pixel and click links (engine/web/seen.py); signed, or not to be guessed
     /u/…              the unsubscribe page and its one click
     /preferences/…    what a customer chooses to get         /confirm/…   the second yes of a double opt-in
     /survey/…         the page of a survey

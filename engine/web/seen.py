@@ -1,6 +1,8 @@
-"""Our own open pixel and click links: `GET /o/TOKEN` and `GET /c/TOKEN`, where the provider tells neither.
+"""Our own open pixel and click links, where the provider tells neither: `GET /o/TOKEN`, `GET /c/TOKEN`, and of texts
+`GET /l/CODE`.
 
-A click always leads on, whether or not it can be recorded: its reader has nothing to do with our database. What a mail
+A click always leads on, whether or not it can be recorded: its reader has nothing to do with our database. (A short
+one is kept there; while that is away, its reader is asked to come again.) What a mail
 program or a scanner fetches by itself is marked as a machine's. HEAD records nothing.
 """
 
@@ -17,8 +19,10 @@ from fastapi.responses import RedirectResponse
 
 from engine.app import App
 from engine.channels.returns import Kind
+from engine.rendering.short import SHORT
 from engine.rendering.tracking import CLICKS, OPENS
 from engine.runtime.feedback import Feedback
+from engine.store.failures import DatabaseError
 from engine.web.site import Site
 
 log = logging.getLogger("karibu.web")
@@ -26,7 +30,9 @@ log = logging.getLogger("karibu.web")
 PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A GIF of one transparent pixel."""
 
-MACHINES = ("bot", "crawler", "spider", "preview", "scanner", "barracuda", "proofpoint", "mimecast", "externalhit")
+MACHINES = (
+    "bot", "crawler", "spider", "preview", "scanner", "barracuda", "proofpoint", "mimecast", "externalhit", "whatsapp/",
+)  # fmt: skip
 """Parts of the names that programs give themselves which follow the links of mails for nobody."""
 
 KINDS: Mapping[tuple[str, bool], Kind] = {
@@ -41,7 +47,7 @@ _HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Ro
 
 
 def router(site: Site) -> APIRouter:
-    """Both routes."""
+    """The three routes."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route(OPENS + "{token}", methods=["GET", "HEAD"])
@@ -55,14 +61,29 @@ def router(site: Site) -> APIRouter:
     @routes.api_route(CLICKS + "{token}", methods=["GET", "HEAD"])
     async def clicked(token: str, request: Request) -> Response:
         app = site.app()
-        found = app.tracking.clicked(token)
-        if found is None:
-            return Response("This link doesn't work. It may have been cut off on its way.", 404, _HEADERS, "text/plain")
-        ref, url = found
-        await run_in_threadpool(_record, app, request, ref, "clicked", url)
-        return RedirectResponse(url, 302, _HEADERS)
+        return await run_in_threadpool(_leads, app, request, app.tracking.clicked(token))
+
+    @routes.api_route(SHORT + "{token}", methods=["GET", "HEAD"])
+    async def short(token: str, request: Request) -> Response:
+        app = site.app()
+        try:
+            found = await run_in_threadpool(app.runtime.leads, token)
+        except DatabaseError as error:
+            log.error("a short link could not be looked up: %s", type(error).__name__)
+            again = "This link doesn't work at the moment. Please try it again in a minute."
+            return Response(again, 503, _HEADERS | {"Retry-After": "60"}, "text/plain")
+        return await run_in_threadpool(_leads, app, request, found)
 
     return routes
+
+
+def _leads(app: App, request: Request, found: tuple[str, str] | None) -> Response:
+    """The answer to a click: it was recorded, and leads on."""
+    if found is None:
+        return Response("This link doesn't work. It may have been cut off on its way.", 404, _HEADERS, "text/plain")
+    ref, url = found
+    _record(app, request, ref, "clicked", url)
+    return RedirectResponse(url, 302, _HEADERS)
 
 
 def machine(headers: Mapping[str, str]) -> bool:

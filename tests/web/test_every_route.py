@@ -50,7 +50,7 @@ TABLE = {
     ("POST", "/hooks/{name}"): OPEN,
     ("OPTIONS", "/hooks/{name}"): OPEN,
     ("POST", "/hooks/{provider}/events"): OPEN,
-    **{(method, f"/{kind}/{{token}}"): OPEN for kind in "oc" for method in ("GET", "HEAD")},
+    **{(method, f"/{kind}/{{token}}"): OPEN for kind in "ocl" for method in ("GET", "HEAD")},
     ("GET", "/v1/openapi.json"): OPEN,
     ("PUT", "/v1/customers/{name:anything}"): SECRET,
     ("GET", "/v1/customers/{name:anything}"): READ,
