@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from unicodedata import category
 from urllib.parse import urlsplit
 
+LONGEST = 2_000
+"""A longer address is none: programs don't take it, and a text may be made of nothing else."""
+
 _BEGINS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 _LAST = frozenset(".,;:!?'*~")
 """ASCII that belongs to the sentence, when it ends an address."""
@@ -17,6 +20,8 @@ def addresses(text: str) -> Iterator[tuple[int, str]]:
     """Every http(s) address with its place. What ends the sentence around it isn't part of it."""
     for found in _BEGINS.finditer(text):
         address = found[0]
+        if len(address) > LONGEST:
+            continue
         while _ends_the_sentence(address):
             address = address[:-1]
         if origin(address):

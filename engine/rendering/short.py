@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 
 from engine.rendering.addresses import addresses, origin
-from engine.rendering.tracking import LONGEST_URL
 from engine.rendering.values import Rendered
 
 SHORT = "/l/"
+CODE = re.compile("[a-z2-7]{12}")
 _LENGTH = 12
 """Characters of a code, five bits each."""
+_MOST = 20
+"""Links of one text: each is kept, also of a text that the channel then finds too long."""
 
 
 class Shortener:
@@ -32,11 +35,14 @@ class Shortener:
 
     def shortened(self, content: Rendered, ref: str) -> tuple[str, Mapping[str, str]]:
         """The text of a message with short links, and where they lead, by code. What leads to the engine itself stays
-        as it is."""
-        text, at, codes = [], 0, {}
+        as it is, and so does the text beside a template that WhatsApp has approved: nobody gets it."""
+        codes: dict[str, str] = {}
+        text, at = [], 0
+        if content.template_id:
+            return content.text, codes
         for place, address in addresses(content.text):
             ours = address == self._url or address.startswith(f"{self._url}/")
-            if ours or len(address) > LONGEST_URL or origin(address) not in content.origins:
+            if ours or origin(address) not in content.origins or len(codes) == _MOST:
                 continue
             code = self._code(ref, address)
             codes[code] = address

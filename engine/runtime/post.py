@@ -77,7 +77,7 @@ class Post:
             to, channel = letter.address, letter.channel
             if self.track is not None and channel == "email":
                 content = replace(content, html=self.track(content.html, letter.ref, url))
-            elif self.shorten is not None and channel != "email" and content.text:
+            elif self.shorten is not None and channel != "email":
                 text, short = self.shorten(content, letter.ref)
                 content = replace(content, text=text)
         return Outgoing(

@@ -19,7 +19,7 @@ from fastapi.responses import RedirectResponse
 
 from engine.app import App
 from engine.channels.returns import Kind
-from engine.rendering.short import SHORT
+from engine.rendering.short import CODE, SHORT
 from engine.rendering.tracking import CLICKS, OPENS
 from engine.runtime.feedback import Feedback
 from engine.store.failures import DatabaseError
@@ -67,7 +67,7 @@ def router(site: Site) -> APIRouter:
     async def short(token: str, request: Request) -> Response:
         app = site.app()
         try:
-            found = await run_in_threadpool(app.runtime.leads, token)
+            found = await run_in_threadpool(app.runtime.leads, token) if CODE.fullmatch(token) else None
         except DatabaseError as error:
             log.error("a short link could not be looked up: %s", type(error).__name__)
             again = "This link doesn't work at the moment. Please try it again in a minute."

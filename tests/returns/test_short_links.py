@@ -116,6 +116,7 @@ def test_what_nobody_made_leads_nowhere(here: Here) -> None:
         other = "a" if path[place] != "a" else "b"
         assert here.get(path[:place] + other + path[place + 1 :]).status == 404
         assert here.get(path[:place]).status == 404
+    assert here.get("/l/%00").status == here.get("/l/%00" + 11 * "a").status == 404
     assert here.get(f"{path}a").status == 404 and here.get(path.upper()).status == 404
     assert here.kinds() == []
 
@@ -142,6 +143,21 @@ def test_a_text_that_is_made_again_keeps_its_links(here: Here) -> None:
     assert stranger.shortened(rendered, "1-1")[1].keys() != shorten(rendered, "1-1")[1].keys()
 
 
+def test_of_a_text_full_of_links_some_become_short(here: Here) -> None:
+    text = " ".join(f"https://cart.example/{n}" for n in range(1_000))
+    short, codes = Shortener("a key that is long enough", BASE).shortened(
+        Rendered("sms", text=text, origins=frozenset({"https://cart.example"})), "1-1"
+    )
+    assert len(codes) == 20 and short.count("https://cart.example/") == 980
+
+
+def test_beside_a_template_that_whatsapp_approved_no_link_becomes_short() -> None:
+    text, cart = "See https://cart.example/a", frozenset({"https://cart.example"})
+    shortener = Shortener("a key that is long enough", BASE)
+    assert shortener.shortened(Rendered("whatsapp", text=text, template_id="HX1", origins=cart), "1-1") == (text, {})
+    assert shortener.shortened(Rendered("whatsapp", text=text, origins=cart), "1-1")[1]
+
+
 def test_without_the_setting_texts_are_as_they_were_written(
     sqlite_database: Database, project: Callable[..., Path]
 ) -> None:
@@ -164,6 +180,8 @@ def test_without_the_setting_texts_are_as_they_were_written(
         ("<https://a.example/x_> https:// http://", ["https://a.example/x_"]),
         ("https://[half", []),
         ("ftp://a.example a.example", []),
+        (f"https://a.example/{'x' * 2_000} https://b.example", ["https://b.example"]),
+        ("https://a" + 250_000 * ")", []),
     ],
 )
 def test_an_address_ends_where_its_sentence_does(text: str, found: list[str]) -> None:

@@ -17,5 +17,5 @@ def upgrade() -> None:
         sa.Column("code", text_type(), nullable=False),
         sa.Column("message_id", id_type(), nullable=False),
         sa.Column("url", text_type(), nullable=False),
-        sa.PrimaryKeyConstraint("code"),
+        sa.PrimaryKeyConstraint("code", name="pk_short_link"),
     )
