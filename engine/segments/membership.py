@@ -2,20 +2,24 @@
 
 Nobody is judged again for nothing. The candidates are those whom time can have turned since the last look (`turning`)
 and those whose facts changed (`touched`); they are judged by the segment's own SQL, and what changed is written in one
-statement for those who join and one for those who leave. The result equals judging everybody, at any moment; only a
-segment whose candidates can't be told (`whole_because` says why) is judged whole on a slower beat, and exact then.
+statement. The result equals judging everybody, at any moment; only a segment whose candidates can't be told
+(`whole_because` says why) is judged whole on a slower beat, and exact then.
+
+A look that finds little to do asks two statements of a segment, and their plans are kept: the candidates are a
+parameter, not a table of which the database would have to be told how full it is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -50,7 +54,8 @@ from engine.segments.people import everybody, verdicts
 from engine.segments.rhythm import keep_gaps, shop_gap, stale
 from engine.segments.turning import Anybody, Day, Member, Turning, day_begun, looks, moved, turnings, who
 from engine.store import published
-from engine.store.scratch import COUNTED, insert_ignore, insert_into, insert_touched, scratch
+from engine.store.given import among, given, listed, packed
+from engine.store.scratch import insert_into, insert_touched, scratch
 from engine.store.tables import customer, segment_member, segment_state, touched
 from engine.store.types import Instant, id_type, micros, text_type
 
@@ -100,12 +105,6 @@ _temporary: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit":
 changed = Table("segment_changed", _scratch, _customer(), Column("row", Text), **_temporary)
 """Whose facts changed, and (on PostgreSQL) which version of their row in `touched` said so."""
 
-candidates = Table(
-    "segment_candidates",
-    _scratch,
-    Column("customer_id", id_type(), primary_key=True, autoincrement=False),
-    **_temporary,
-)
 judged = Table(
     "segment_judged",
     _scratch,
@@ -179,35 +178,41 @@ def refresh(
     if any(state.seen_at > now for state in states.values()):
         log.warning("segments were last looked at after this moment: the clock went back")
         return changes
-    for table in (candidates, judged, moved):
+    for table in (judged, moved):
         scratch(connection, table)
     _take_touched(connection)
     zone = content.vocabulary.timezone
+    look = _Look.of(connection, now, zone)
     known = {name: found for name, found in (suspects or {}).items() if _still(found, states.get(name), now)}
     whole = [s for s in segments if (full or due_whole(s, states.get(s.name), now)) and s.name not in known]
     keep_gaps(connection, {name: shop_gap(connection, name) for name in stale(connection, rhythms(whole), now)}, now)
+    written: list[tuple[Segment, datetime]] = []
     for segment in segments:
         state = states.get(segment.name)
         filling = state is None or state.digest != segment.digest
         everyone = segment in whole
         if not everyone:
-            assert state is not None  # or everybody would be judged
-            ids = known[segment.name].ids if segment.name in known else ()
-            count = _name_candidates(connection, segment, state.seen_at, now, zone, ids)
-            everyone = count > FEW and count * MANY > (connection.scalar(select(func.max(customer.c.id))) or 0)
-        changes.judged[segment.name] = None if everyone else count
-        joined = left = 0
-        if everyone or count:
+            assert state is not None and not filling  # or everybody would be judged
+            ids = look.candidates(segment, state.seen_at, known[segment.name].ids if segment.name in known else ())
+            everyone = ids is None
+        changes.judged[segment.name] = None if everyone else len(ids or ())
+        if everyone:
             connection.execute(_NO_JUDGED)
-            judge = _judge_everybody if everyone else _judge_candidates
-            judge(connection, segment, now, zone)
+            _judge_everybody(connection, segment, now, zone)
             joined, left = _counted(connection)
+            if joined or left:
+                _write(connection, segment, now, filling)
+        else:
+            turned = look.turned(segment, ids or ())
+            joined = sum(inside for _, inside in turned)
+            left = len(turned) - joined
+            if turned:
+                _write_few(connection, segment, now, turned)
         (changes.filled if filling else changes.joined)[segment.name] = joined
         changes.left[segment.name] = left
-        if joined or left:
-            _write(connection, segment, now, filling)
         partly = state is not None and not everyone and segment.name not in known
-        write_state(connection, segment, now, state.full_at if state is not None and partly else now)
+        written.append((segment, state.full_at if state is not None and partly else now))
+    _write_states(connection, now, written)
     _forget(connection, [segment.name for segment in segments], now)
     return changes
 
@@ -290,69 +295,86 @@ def _judge_everybody(connection: Connection, segment: Segment, now: datetime, zo
     connection.execute(delete(judged).where(judged.c.inside, judged.c.customer_id.in_(stay)))
 
 
-def _name_candidates(
-    connection: Connection, segment: Segment, then: datetime, now: datetime, zone: str, suspects: Sequence[int]
-) -> int:
-    """Puts those who may have joined or left into `candidates`, and counts them."""
-    connection.execute(_NO_CANDIDATES)
-    turned = frozenset(turning for turning in turnings(segment.typed) if not isinstance(turning, Anybody))
-    if now == then:  # time turns nobody
-        turned = frozenset(turning for turning in turned if isinstance(turning, Member))
-    day = day_begun(then, now, zone, connection) if Day() in turned else None
-    count = connection.execute(
-        _named(turned, connection.dialect) if day is None else _names(turned, connection.dialect, day),
-        looks(turned, then, now),
-        execution_options=COUNTED,
-    ).rowcount
-    if suspects:
-        connection.execute(insert_ignore(connection, candidates), [{"customer_id": id_} for id_ in suspects])
-        count = connection.scalar(select(func.count()).select_from(candidates)) or 0
-    return count
+@dataclass(frozen=True)
+class _Look:
+    """One look: whose facts have changed (None: of so many that judging everybody is less work), and from how many
+    candidates on that is so."""
+
+    connection: Connection
+    now: datetime
+    zone: str
+    facts: frozenset[int] | None
+    most: int
+    days: dict[datetime, Select[Any] | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, connection: Connection, now: datetime, zone: str) -> _Look:
+        """The look of those in `changed`."""
+        most = max(FEW, (connection.scalar(select(func.max(customer.c.id))) or 0) // MANY)
+        facts = connection.scalars(_CHANGED, {"most": most + 1}).all()
+        return cls(connection, now, zone, None if len(facts) > most else frozenset(facts), most)
+
+    def candidates(self, segment: Segment, then: datetime, suspects: Sequence[int]) -> frozenset[int] | None:
+        """Who may have joined or left since `then`; None when they are so many that everybody is to be judged."""
+        if self.facts is None:
+            return None
+        turned = frozenset(turning for turning in turnings(segment.typed) if not isinstance(turning, Anybody))
+        if self.now == then:  # time turns nobody
+            turned = frozenset(turning for turning in turned if isinstance(turning, Member))
+        day = self._day(then) if Day() in turned else None
+        named = _turned(turned, self.connection.dialect) if day is None else _any(turned, self.connection.dialect, day)
+        found = self.facts.union(suspects)
+        if named is not None:
+            moments = looks(turned, then, self.now) | {"most": self.most + 1}
+            found |= frozenset(self.connection.scalars(named, moments))
+        return found if len(found) <= self.most else None
+
+    def turned(self, segment: Segment, ids: Iterable[int]) -> list[tuple[int, bool]]:
+        """Those of these customers who join, or (False) leave, in order."""
+        if not ids:
+            return []
+        dialect = self.connection.dialect.name
+        asked = {"at": micros(self.now), "of": segment.name, "ids": listed(dialect, sorted(ids))}
+        rows = self.connection.execute(_sides_of(segment.typed, self.zone, dialect), asked)
+        return sorted((id_, bool(inside)) for id_, inside, member in rows if bool(inside) != bool(member))
+
+    def _day(self, then: datetime) -> Select[Any] | None:
+        if then not in self.days:
+            self.days[then] = day_begun(then, self.now, self.zone, self.connection)
+        return self.days[then]
 
 
-def _names(turned: frozenset[Turning], dialect: Dialect, *more: Select[Any]) -> Any:
-    """Puts into `candidates` who has changed, and whom these may have turned; and `more`."""
-    found = [some for turning in turned if (some := who(turning, dialect)) is not None]
-    named = [select(changed.c.customer_id), *found, *more]
-    return insert(candidates).from_select(["customer_id"], union(*named) if len(named) > 1 else named[0])
+_CHANGED = select(changed.c.customer_id).limit(bindparam("most", type_=Integer))
 
 
-_named = lru_cache(128)(_names)
+def _any(turned: frozenset[Turning], dialect: Dialect, *more: Select[Any]) -> Any:
+    """Whom any of these may have turned, and `more`; None when nothing is asked."""
+    named = [*(some for turning in turned if (some := who(turning, dialect)) is not None), *more]
+    if not named:
+        return None
+    anybody = union(*named).subquery("turned") if len(named) > 1 else named[0].distinct().subquery("turned")
+    return select(*anybody.c).limit(bindparam("most", type_=Integer))
+
+
+_turned = lru_cache(128)(_any)
 """Kept: to make these statements costs more than to run them."""
 
 
 @lru_cache(128)
-def _verdicts(typed: tree.Typed, zone: str) -> Any:
-    """Judges the candidates, at a moment (`at`), into `judged`."""
-    few = customer.c.id.in_(select(candidates.c.customer_id))
-    return insert(judged).from_select(["customer_id", "inside"], verdicts(typed, zone, few))
-
-
-def _judge_candidates(connection: Connection, segment: Segment, now: datetime, zone: str) -> None:
-    """Puts those of the candidates who join or leave into `judged`."""
-    if connection.dialect.name == "postgresql":
-        # It guesses from the size of the table, in which the candidates of earlier segments still lie, and for so many
-        # it would read all customers.
-        connection.exec_driver_sql(f"ANALYZE {candidates.name}")
-    connection.execute(_verdicts(segment.typed, zone), {"at": micros(now)})
-    connection.execute(_STAYING, {"of": segment.name})
+def _sides_of(typed: tree.Typed, zone: str, dialect: str) -> Any:
+    """Of the customers `ids`, at a moment (`at`): whether each is inside now, and whether they are a member yet."""
+    m = segment_member.c
+    # A seek for each: joined, PostgreSQL may read all members for the sake of a few.
+    mine = select(m.left_at.is_(None)).where(m.segment == _OF, m.customer_id == customer.c.id)
+    member = func.coalesce(mine.scalar_subquery(), false())
+    return verdicts(typed, zone, among(dialect, customer.c.id, "ids")).add_columns(member)
 
 
 _OF = bindparam("of", type_=text_type())
 """The segment."""
 
 
-def _staying() -> Any:
-    """Takes those out of `judged` who are in this segment (`of`) and stay, or outside it and stay."""
-    m = segment_member.c
-    # A seek for each: joined, or asked as an EXISTS, PostgreSQL reads all members for the sake of a few.
-    mine = select(m.left_at.is_(None)).where(m.segment == _OF, m.customer_id == judged.c.customer_id)
-    member = func.coalesce(mine.scalar_subquery(), false())
-    return delete(judged).where(judged.c.inside == member)
-
-
-_STAYING = _staying()
-_NO_CANDIDATES, _NO_JUDGED = delete(candidates), delete(judged)
+_NO_JUDGED = delete(judged)
 _COUNTED = select(judged.c.inside, func.count().label("n")).group_by(judged.c.inside)
 
 
@@ -366,6 +388,14 @@ def _write(connection: Connection, segment: Segment, now: datetime, filling: boo
     """Those of `judged` join and leave; and into `moved`, for the segments and journeys that go by it."""
     connection.execute(_turn(connection.dialect.name), _turning(segment, now, filling))
     connection.execute(_MOVED, {"of": segment.name})
+
+
+def _write_few(connection: Connection, segment: Segment, now: datetime, turned: Sequence[tuple[int, bool]]) -> None:
+    """The same for so few that they were named."""
+    turn, move = _few(connection.dialect.name)
+    rows = packed(turned)
+    connection.execute(turn, _turning(segment, now, False) | rows)
+    connection.execute(move, {"of": segment.name} | rows)
 
 
 def write_sides(connection: Connection, segment: Segment, now: datetime, sides: Select[Any], filling: bool) -> None:
@@ -405,14 +435,32 @@ def _turn(dialect: str) -> Any:
     return _sides(dialect, select(judged))
 
 
+@cache
+def _few(dialect: str) -> tuple[Any, Any]:
+    rows = given(dialect, customer_id=id_type(), inside=Boolean())
+    of = select(_OF, rows.c.customer_id).where(true())
+    return _sides(dialect, select(*rows.c)), insert(moved).from_select(["segment", "customer_id"], of)
+
+
 _MOVED = insert(moved).from_select(["segment", "customer_id"], select(_OF, judged.c.customer_id))
 
 
 def write_state(connection: Connection, segment: Segment, now: datetime, full_at: datetime) -> None:
     """Write that the members of the segment are those of `now`."""
-    row = {"segment": segment.name, "digest": segment.digest, "seen_at": now, "full_at": full_at}
-    add = insert_into(connection, segment_state).values(row)
-    connection.execute(add.on_conflict_do_update(index_elements=["segment"], set_=row))
+    _write_states(connection, now, [(segment, full_at)])
+
+
+def _write_states(connection: Connection, now: datetime, segments: Iterable[tuple[Segment, datetime]]) -> None:
+    rows = [(segment.name, segment.digest, micros(now), micros(full_at)) for segment, full_at in segments]
+    connection.execute(_states(connection.dialect.name), packed(rows))
+
+
+@cache
+def _states(dialect: str) -> Any:
+    rows = given(dialect, segment=text_type(), digest=text_type(), seen_at=BigInteger(), full_at=BigInteger())
+    add = insert_into(dialect, segment_state).from_select([*rows.c.keys()], select(*rows.c).where(true()))
+    new = {name: add.excluded[name] for name in ("digest", "seen_at", "full_at")}
+    return add.on_conflict_do_update(index_elements=["segment"], set_=new)
 
 
 def _forget(connection: Connection, names: Sequence[str], now: datetime) -> None:

@@ -172,6 +172,11 @@ def _address(url: str) -> URL:
     raise AddressWrong(f"{address.drivername}:// is no database Karibu knows; use sqlite:///path or postgresql://…")
 
 
+PREPARED = 512
+"""Statements that a connection to PostgreSQL keeps planned, as many as one to SQLite. A look at the segments takes many
+in turn: with fewer places (psycopg has 100) each is gone before it comes again, and planned anew."""
+
+
 def _postgresql(address: URL) -> Engine:
     engine = create_engine(
         address,
@@ -188,6 +193,7 @@ def _postgresql(address: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, record: Any) -> None:
+        connection.prepared_max = PREPARED
         before = connection.autocommit
         connection.autocommit = True
         # JIT costs a compilation for each of our wide statements and wins nothing on them.
