@@ -32,7 +32,7 @@ from engine.loaded import Loaded
 from engine.prefect_server import PrefectServer, ServerFailed, quiet
 from engine.runs import JourneyRuns
 from engine.runtime import kept, keys, lowpools, versions
-from engine.runtime.fence import Memory
+from engine.runtime.fence import AT_WORK, Memory
 from engine.runtime.sightings import EVERY
 from engine.store import published
 from engine.store.database import DatabaseError
@@ -63,6 +63,9 @@ STOCK = 60.0
 
 STALE = 60.0
 """Seconds without a tick after which the service is not well."""
+
+AT_HOME = ("maildir", "memory")
+"""Providers that keep messages on this machine."""
 
 SHORTEST_KEY = 16
 GRACE = 10
@@ -102,6 +105,18 @@ def check_secrets(app: App) -> None:
         raise Refused(f"the source {name} has no secret", f"set {variables} to what the shop signs its webhooks with")
 
 
+def check_links(app: App) -> None:
+    """Customers must reach the links of their messages, the way out above all. Raises Refused."""
+    if app.settings.base_url or app.settings.provider == "fake":
+        return
+    leave = [name for name, channel in app.content.project.channels.items() if channel.provider not in AT_HOME]
+    if leave:
+        raise Refused(
+            f"messages by {', '.join(leave)} leave this machine, and nobody could unsubscribe by the links in them",
+            "set KARIBU_BASE_URL to the https address under which customers reach this service",
+        )
+
+
 def up(app: App, say: Say = print, listening: Say | None = None) -> None:
     """Run the service until it is told to stop; only in the main thread. `say` gets lines for whoever started it;
     `listening` the address that this machine reaches it at, once nothing else can have it.
@@ -109,6 +124,7 @@ def up(app: App, say: Say = print, listening: Say | None = None) -> None:
     Raises Refused, ContentError, DatabaseError."""
     check_bind(app)
     check_secrets(app)
+    check_links(app)
     with _listening(app.settings.host, app.settings.port) as sock, _alone(app):
         if listening is not None:
             listening(f"http://127.0.0.1:{sock.getsockname()[1]}")
@@ -133,7 +149,7 @@ class Service:
     def run(self) -> None:
         """Start everything, serve, and stop everything in the opposite order."""
         quiet(os.environ)
-        memory = Memory(self.app.settings.data / "at-work")
+        memory = Memory(self.app.settings.data / AT_WORK)
         since = self.runtime.awake(starting=self.app.settings.provider != "fake", memory=memory)
         self.runtime.recover(alone=self._sole)
         with ExitStack() as stack:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from engine.app import App
+from engine.runtime.fence import AT_WORK, Memory
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,8 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _app() -> App:
-    return App.of()
+    """The project, with the care that an engine takes that starts: its database may be a backup that was put back."""
+    app = App.of()
+    app.settings.data.mkdir(parents=True, exist_ok=True)
+    app.runtime.awake(starting=app.settings.provider != "fake", memory=Memory(app.settings.data / AT_WORK))
+    return app

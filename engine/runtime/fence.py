@@ -28,6 +28,8 @@ from engine.store.types import micros, moment
 log = logging.getLogger("karibu.runtime")
 
 OLD = timedelta(hours=1)
+AT_WORK = "at-work"
+"""The file of what a machine remembers."""
 _ALIVE = "alive"
 _IDENTITY = "database"
 _MOST = 20
@@ -85,12 +87,14 @@ def alive(connection: Connection, now: datetime) -> datetime:
     return at
 
 
-def fence(connection: Connection, now: datetime, remembered: datetime | None = None) -> datetime | None:
-    """Pause everything when the database has had nobody at work for long, or says less than is `remembered`, and there
-    may be something to send. Since when nobody was at work on it, if it did."""
+def fence(
+    connection: Connection, now: datetime, remembered: datetime | None = None, *, starting: bool = True
+) -> datetime | None:
+    """Pause everything when the database says less than is `remembered`, or an engine that is `starting` finds that
+    nobody was at work for long, and there may be something to send. Since when nobody was at work on it, if it did."""
     last = _last(connection)
     put_back = last is not None and remembered is not None and last < remembered
-    if last is None or not (put_back or now - last > OLD):
+    if last is None or not (put_back or (starting and now - last > OLD)):
         return None
     at_stake = or_(exists().where(UNSETTLED), exists().where(enrolment.c.id.is_not(None), IN_JOURNEY))
     if not connection.scalar(select(at_stake)):
@@ -104,6 +108,7 @@ def fence(connection: Connection, now: datetime, remembered: datetime | None = N
             f"{remembered:%Y-%m-%d %H:%M:%S}: what was sent in between may be sent again; look before you resume"
         )
     pausing.pause(connection, pausing.ALL, now, why)
+    log.error("nothing is sent: %s", why)
     return last
 
 

@@ -54,7 +54,7 @@ def _take_up(connection: Connection, program: Program, post: Post, now: datetime
     back = back.values(state="queued", lease_until=None, fence=message.c.fence + 1)
     queued = connection.execute(back).rowcount
     lost = update(message).where(mine, message.c.state == "dispatching", expired)
-    lost = lost.values(state="in_doubt", reason="crash", settled_at=now, lease_until=None)
+    lost = lost.values(lease_until=None)  # locked; `record` makes them doubtful
     doubtful: dict[str, list[Settled]] = {}
     for message_id, fence, step_id in connection.execute(lost.returning(message.c.id, message.c.fence, message.c.step)):
         doubtful.setdefault(step_id, []).append(Settled(message_id, fence, "in_doubt", "crash"))

@@ -346,14 +346,15 @@ class Runtime:
         raise RuntimeError(f"no rest after {PASSES} passes: {[(one.journey, one.steps) for one in work]}")
 
     def awake(self, *, starting: bool = False, memory: Memory = NOTHING) -> datetime | None:
-        """Write down that an engine is at work. When one starts where nobody was for long, or the database was put back
-        to an earlier time, nothing is sent until a person has looked: since when nobody was. Channels that overwrite
+        """Write down that an engine is at work. When the database was put back to an earlier time, or one starts where
+        nobody was for long, nothing is sent until a person has looked: since when nobody was. Channels that overwrite
         their own messages need no such care."""
         now = self.clock.now()
         careless = self.post.repeatable() == self.post.channels.keys() and not self._calls()
         with self.database.write() as connection:
             database = identity(connection)
-            since = fence(connection, now, memory.last(database)) if starting and not careless else None
+            remembered = memory.last(database)
+            since = None if careless else fence(connection, now, remembered, starting=starting)
             at = alive(connection, now)
         memory.keep(database, at)
         return since

@@ -36,6 +36,7 @@ from engine.store.tables import enrolment, message
 from engine.store.types import id_type, json_type
 
 SETTLED = ("accepted", "refused", "stopped", "in_doubt")
+UNDER_WAY = ("claimed", "dispatching")
 NEVER_SENT = ("refused", "stopped")
 """Settled without having been sent: such a message counts under no cap."""
 
@@ -83,17 +84,19 @@ def record(
 ) -> None:
     """Write down what became of these messages, and move on the customers who stood here for them, in one transaction.
 
-    A claim that was lost meanwhile (the fence has risen) records nothing. A message that was in doubt and is to be sent
-    once more stays in doubt when that comes to nothing: the first one may have arrived."""
+    A claim that was lost meanwhile (the fence has risen) records nothing. An answer that comes when the message was
+    given up as doubtful ends the doubt if it was sent, and counts for nothing else: another doubt of the same try would
+    use up the repeat of a receipt. A message that was in doubt and is to be sent once more stays in doubt when that
+    comes to nothing: the first one may have arrived."""
     if not settled:
         return
     scratch(connection, settling)
     fill(connection, settling, settled)
-    mine = under(settling)
+    in_time = or_(settling.c.state == "accepted", message.c.state.in_(UNDER_WAY))
     doubted = and_(message.c.doubts > 0, settling.c.state.in_(NEVER_SENT))
     connection.execute(
         update(message)
-        .where(mine)
+        .where(under(settling), in_time)
         .values(
             state=case((doubted, "in_doubt"), else_=settling.c.state),
             reason=settling.c.reason,
@@ -105,7 +108,7 @@ def record(
     )
     if program.project.caps and any(one.state in NEVER_SENT for one in settled):
         visits = select(message.c.customer_id, message.c.enrolment_id, message.c.visit)
-        give_back(connection, visits.where(mine, message.c.state.in_(NEVER_SENT)))
+        give_back(connection, visits.where(under(settling), message.c.state.in_(NEVER_SENT)))
     if program.names.coupons:
         accepted = select(settling.c.message_id).where(settling.c.state == "accepted")
         coupons.issue(connection, message.c.id.in_(accepted), now)

@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from engine import worker
+from engine.app import App
 from engine.runtime.clock import VirtualClock
-from engine.runtime.fence import Memory
+from engine.runtime.fence import AT_WORK, Memory
 from engine.runtime.pausing import ALL, pauses, resume
+from engine.settings import Settings
 from engine.store.database import Database
 from tests.engine.shop import START, Shop
 
@@ -87,6 +91,38 @@ def test_a_backup_that_is_minutes_old_sends_nothing_until_a_person_has_looked(
         assert resume(connection, ALL)
     restored.settle()
     assert len(shop.sink.sent) == sent + PEOPLE  # a person has looked, and wants it
+
+
+def test_a_backup_that_is_put_back_under_a_running_engine_stops_it(
+    database: Database, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    memory = Memory(tmp_path / AT_WORK)
+    shop = Shop.of(tmp_path / "shop", database, {"j": JOURNEY})
+    shop.happens("amina", "purchase")
+    shop.settle()
+    shop.runtime.awake(starting=True, memory=memory)
+    backup = snapshot()
+    shop.later(minutes=3)
+    shop.runtime.awake(memory=memory)
+    restored = shop.beside(backup)
+    assert restored.runtime.awake(memory=memory) is not None  # it beats on, over another file
+    restored.settle()
+    assert len(shop.sink.sent) == 2
+
+
+def test_a_worker_over_an_old_database_sends_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop.of(tmp_path / "shop", database, {"j": JOURNEY})
+    shop.happens("amina", "purchase")
+    shop.settle()
+    shop.runtime.awake()
+    shop.clock.advance_to(shop.clock.now() + timedelta(days=1))
+    app = SimpleNamespace(runtime=shop.runtime, settings=Settings.of(tmp_path / "shop"))
+    monkeypatch.setattr(App, "of", lambda: app)
+    worker._app.__wrapped__()
+    shop.settle()
+    assert len(shop.sink.sent) == 1
 
 
 def test_an_engine_whose_clock_is_behind_makes_no_backup_of_the_database(database: Database, tmp_path: Path) -> None:

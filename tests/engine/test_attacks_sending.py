@@ -18,18 +18,21 @@ SEND = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/hello\n  - wait
 
 
 class Meddling(Sink):
-    """Does something of the test's before it takes its first message."""
+    """Does something of the test's before it takes its first message, and gives another answer to that."""
 
-    def __init__(self, meddle: Any) -> None:
+    def __init__(self, meddle: Any, answer: Result | None = None) -> None:
         super().__init__()
         self.meddle = meddle
+        self.answer = answer
 
     def send(self, message: Outgoing) -> Result:
         with self._lock:
             meddle, self.meddle = self.meddle, None
+            answer, self.answer = self.answer, None
             if meddle is not None:
                 meddle()
-        return super().send(message)
+        usual = super().send(message)
+        return usual if answer is None else answer
 
 
 def many(shop: Shop, count: int) -> None:

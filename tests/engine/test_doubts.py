@@ -11,32 +11,68 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import text, update
 
-from engine.channels.base import Accepted, InDoubt, Outgoing, Result
+from engine.channels.base import Accepted, InDoubt, Outgoing, Refused, Result
 from engine.language.content import load
-from engine.runtime.doubts import Outcome, resolve
+from engine.runtime.delivery import LEASE
+from engine.runtime.doubts import SILENT, Outcome, resolve
 from engine.runtime.feedback import Feedback, Taken, take
 from engine.runtime.outbox import doubtful, latest
 from engine.store.database import Database
 from engine.store.tables import message
 from tests.engine.shop import MAIL, Shop, Sink
+from tests.engine.test_attacks_sending import Meddling
 from tests.patience import PATIENCE, eventually
 
 MARKETING = {"hi": "enter: {event: purchase}\nsteps:\n  - send: email/plain\n  - wait: 9d\n"}
 ADDRESS = "amina@shop.example"
 
 
-def in_doubt(tmp_path: Path, database: Database, topic: str) -> Shop:
-    """Amina's message is in doubt."""
+def mailing(tmp_path: Path, database: Database, topic: str) -> Shop:
+    """A shop that answers a purchase with a mail of this topic."""
     shop = Shop.of(tmp_path, database, {}, publish=False)
     (tmp_path / "workflows/hi.yaml").write_text(f"journey: hi\ntopic: {topic}\n{MARKETING['hi']}")
     (tmp_path / "templates/email/plain.mjml").write_text(re.sub("<a .*</a>", "", MAIL))
     shop.runtime.renew(load(tmp_path, shop.runtime.registry), shop.runtime.post)
     shop.runtime.publish()
+    return shop
+
+
+def in_doubt(tmp_path: Path, database: Database, topic: str) -> Shop:
+    """Amina's message is in doubt."""
+    shop = mailing(tmp_path, database, topic)
     shop.sink.answers[ADDRESS] = InDoubt("timeout")
     shop.happens("amina", "purchase")
     shop.settle()
     assert shop.rows("SELECT state, reason, doubts FROM message") == [("in_doubt", "timeout", 1)]
     return shop
+
+
+LATE = {"no answer": InDoubt("timeout"), "a no": Refused("provider: 400"), "a yes": Accepted("1")}
+
+
+@pytest.mark.parametrize("answer", LATE.values(), ids=list(LATE))
+@pytest.mark.parametrize("queued", [False, True], ids=["in doubt by then", "about to be repeated by then"])
+def test_an_answer_that_comes_when_it_was_given_up_costs_a_receipt_no_repeat(
+    database: Database, tmp_path: Path, answer: Result, queued: bool
+) -> None:
+    shop = mailing(tmp_path, database, "transactional")
+
+    def sleeps() -> None:
+        shop.clock.advance_to(shop.clock.now() + LEASE)
+        assert shop.runtime.recover()["in_doubt"] == 1
+        if queued:
+            shop.clock.advance_to(shop.clock.now() + SILENT)
+            assert shop.runtime.recover()["queued"] == 1
+
+    sink = Meddling(sleeps, answer)
+    shop.runtime.post.channels["email"] = sink  # type: ignore[index]
+    shop.happens("amina", "purchase")
+    shop.runtime.advance()
+    shop.clock.advance_to(shop.clock.now() + SILENT)
+    shop.runtime.recover()
+    shop.settle()
+    assert len(sink.sent) == (1 if isinstance(answer, Accepted) else 2)
+    assert shop.rows("SELECT state FROM message") == [("accepted",)]
 
 
 def passes(shop: Shop, **length: float) -> None:

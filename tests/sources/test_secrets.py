@@ -9,7 +9,8 @@ import pytest
 
 from engine.app import App
 from engine.language.errors import ContentError
-from engine.service import Refused, check_secrets
+from engine.runtime.clock import SystemClock
+from engine.service import Refused, check_links, check_secrets
 from engine.settings import Settings
 from tests.scenarios.shop import PROJECT
 
@@ -47,3 +48,14 @@ def test_what_is_wrong_with_a_source_is_told_before_anything_is_taken(project: W
     root = project({"workflows/project.yaml": PROJECT + "sources: {shopfy: {}}\n"})
     with pytest.raises(ContentError, match='there is no source "shopfy"'):
         check_secrets(App.of(root))
+
+
+def test_the_service_sends_nothing_with_links_that_nobody_reaches(project: Write) -> None:
+    mails = PROJECT.replace("email: {provider: memory}", "email: {provider: smtp}")
+    root = project({"workflows/project.yaml": mails})
+    with pytest.raises(Refused, match="messages by email leave this machine, and nobody could unsubscribe") as refused:
+        check_links(App.of(root))
+    assert "KARIBU_BASE_URL" in refused.value.hint
+    check_links(App(Settings.of(root, base_url="https://go.duka.example"), SystemClock()))
+    check_links(App(Settings.of(root, provider="fake"), SystemClock()))
+    check_links(App.of(project({"workflows/project.yaml": PROJECT})))
