@@ -151,6 +151,8 @@ def segments(ctx: typer.Context, root: Root = None, as_json: Json = False) -> No
     And tell how each is kept up to date."""
     with opened(ctx, root) as app:
         from engine.runtime.status import segment_status
+        from engine.runtime.words import often
+        from engine.segments.membership import BEAT
 
         content = readable(app)
         with app.database.read() as connection:
@@ -166,7 +168,7 @@ def segments(ctx: typer.Context, root: Root = None, as_json: Json = False) -> No
     for one in found:
         members = "-" if one.members is None else f"{one.members:,}"
         seen = "not filled yet" if one.seen_at is None else words.time(one.seen_at)
-        how = "at each tick" if one.whole_because is None else f"once an hour, as a whole, for its {one.whole_because}"
+        how = "at each tick" if one.whole_because is None else f"{often(BEAT)}, as a whole, for its {one.whole_because}"
         rows.append((one.segment, members, seen, how))
     say(columns(rows, right=(1,)))
     say()

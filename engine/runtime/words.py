@@ -129,6 +129,11 @@ def length(of: timedelta) -> str:
     raise AssertionError("unreachable")
 
 
+def often(beat: timedelta) -> str:
+    """`once a day`, `once in 6 hours`."""
+    return f"once {'a day' if beat == timedelta(days=1) else f'in {length(beat)}'}"
+
+
 def stopped(reason: str | None, channel: str, topic: str) -> str:
     """Why a message was not sent, from the reason code of the gate, the renderer or the provider."""
     address = ADDRESS.get(channel, "address")

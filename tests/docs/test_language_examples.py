@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,10 @@ import pytest
 from engine.language.check import check_directory
 from engine.language.errors import Problem
 from engine.language.registry import Registry
-from tests.docs.blocks import Fence, every
+from engine.runtime.words import often
+from engine.segments import turning
+from engine.segments.membership import BEAT, segments_of, whole_because
+from tests.docs.blocks import ROOT, Fence, every
 
 JOURNEY = "journey: {name}\ntopic: news\nenter:\n{enter}\nsteps:\n{steps}\n"
 ELSEWHERE = "enter: {manual: true}\nsteps: [{wait: 1d}]\n"
@@ -73,3 +78,18 @@ def test_every_line_of_expressions_is_a_condition(
     steps = "- branch:\n" + "\n".join(arms) + "\n    - else: [{tag: none}]\n"
     found = problems({"workflows/example.yaml": JOURNEY.format(name="example", enter="  event: purchase", steps=steps)})
     assert not found, "\n".join(map(str, found))
+
+
+def test_the_page_names_all_that_makes_a_segment_be_judged_whole(
+    project: Callable[..., Path], registry: Registry
+) -> None:
+    page = (ROOT / "docs/language.md").read_text(encoding="utf-8").partition("\n## Segments")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)`", page, re.M)
+    assert {reason for reason, _ in rows} == set(re.findall(r'Anybody\("(.+?)"\)', inspect.getsource(turning)))
+    files = _project()
+    files["workflows/segments.yaml"] += "".join(f"s{n}: {json.dumps(when)}\n" for n, (_, when) in enumerate(rows))
+    content, problems = check_directory(project(files), registry, None)
+    assert not problems, "\n".join(map(str, problems))
+    because = {segment.name: whole_because(segment) for segment in segments_of(content)}
+    assert [because[f"s{n}"] for n in range(len(rows))] == [reason for reason, _ in rows]
+    assert f"everybody is judged {often(BEAT)}" in page
