@@ -259,6 +259,20 @@ CASES: dict[str, tuple[str, str, str]] = {
         - {ends: finished}
         """,
     ),
+    "the fallback is decided on arrival: who can't be reached any more when the hold is over gets neither": (
+        NIGHT,
+        "enter: {event: ping}\nsteps: [{send: sms/a, fallback: email/a}]\n",
+        """
+        - scenario: no more texts
+          start: 2026-03-02 22:00
+          customer: {id: amina, email: amina@shop.example, phone: "+254712345678", consent: [email/offers, sms/offers]}
+          story:
+            - {event: ping}
+            - {after: 1h, opts_out: sms/offers}
+            - {at: 2026-03-03 08:00, skips: sms/a, reason: no_consent}
+            - {ends: finished}
+        """,
+    ),
 }
 
 
