@@ -189,7 +189,10 @@ class TriggerModel(Model):
 
     audience: Condition | None = Field(None, description="Who may enter: a condition on the customer.")
     key: Key | None = Field(None, description="What makes two entries the same one. Default: the customer.")
-    again: AgainRule = Field(default_factory=lambda: Again("never"), description="May the same customer enter again?")
+    again: AgainRule = Field(
+        default_factory=lambda: Again("never"),
+        description="May the same customer enter again? Where a yearly date says nothing of it: `after exit`.",
+    )
     limit: Limit | None = Field(None, description="At most so many entries.")
     grace: Duration | None = Field(None, description="So long a false audience is judged again.")
 
