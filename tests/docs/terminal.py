@@ -30,13 +30,14 @@ def needs(command: str) -> None:
 
 
 class Terminal:
-    """A shell that keeps its place and its variables, and knows `karibu`."""
+    """A shell that keeps its place and its variables, and knows `karibu` and `python`."""
 
     def __init__(self, here: Path, commands: Path) -> None:
         commands.mkdir()
-        script = commands / "karibu"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m engine.cli "$@"\n')
-        script.chmod(0o755)
+        for name, more in (("karibu", " -m engine.cli"), ("python", "")):
+            script = commands / name
+            script.write_text(f'#!/bin/sh\nexec "{sys.executable}"{more} "$@"\n')
+            script.chmod(0o755)
         self.environment = {
             **os.environ,
             "PATH": f"{commands}:{os.environ['PATH']}",
