@@ -32,6 +32,7 @@ def fences(page: Path) -> list[Fence]:
     found: list[Fence] = []
     info, start, body = "", 0, list[str]()
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        assert not re.match(r"\s+```|\s*~~~", line), f"{page}:{number}: a block begins and ends with ``` at the margin"
         if line.startswith("```"):
             if start:
                 found.append(Fence(page.relative_to(ROOT).as_posix(), start, info, "\n".join(body) + "\n"))
@@ -44,9 +45,10 @@ def fences(page: Path) -> list[Fence]:
     return found
 
 
-def every(kind: str) -> list[Fence]:
-    """The blocks of this kind on every page."""
-    return [fence for page in PAGES if page.exists() for fence in fences(page) if fence.kind.split(" ")[0] == kind]
+def every(kind: str | None = None) -> list[Fence]:
+    """The blocks on every page, or those of this kind."""
+    found = [fence for page in PAGES if page.exists() for fence in fences(page)]
+    return [fence for fence in found if kind in (None, fence.kind.split(" ")[0])]
 
 
 def prose(page: Path) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from engine.builtins import GROUPS
 from engine.channels.base import Accepted, Outgoing, Sender, Surroundings
 from engine.language.registry import Registry, declared
-from tests.docs.blocks import ROOT, fences
+from tests.docs.blocks import ROOT, every, fences
 
 FILES = {
     fence.kind.removeprefix("file:"): fence.text
@@ -80,3 +82,13 @@ def test_the_source_of_the_page_verifies_and_reads(module: ModuleType) -> None:
         "4.50",
     )
     assert source.read(headers, {"kind": "float"})[0].reason == "unknown topic"
+
+
+def test_the_entry_points_of_the_page_name_its_modules_in_groups_that_are_read() -> None:
+    (fence,) = every("entry-points")
+    groups = tomllib.loads(fence.text)["project"]["entry-points"]
+    assert groups.keys() <= set(GROUPS)
+    named = {f"{module.replace('.', '/')}.py" for group in groups.values() for module in group.values()}
+    assert named <= FILES.keys()
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    assert all(f"`{group}`" in page for group in GROUPS)
