@@ -113,35 +113,31 @@ def enter(
 
     It must be one whose enter is `manual: true`. Its audience, again and limit still decide."""
     with opened(ctx, root) as app:
-        from engine.runtime.byhand import enter as let_in
+        from engine.runtime import byhand
         from engine.runtime.explain import find
+        from engine.runtime.words import utc
 
         name = journey_name(app, journey)
-        kind = app.content.journeys[name].enter.type
-        if kind != "manual":
-            raise Told(
-                f"{name} lets customers in by {kind}, not by hand",
-                "send the event itself: POST /v1/events"
-                if kind == "event"
-                else "only enter: {manual: true} takes them",
-            )
         engine = engine_of(app)
-        program = next((p for p in engine.programs().values() if p.name == name and p.takes_entries), None)
-        if program is None:
-            raise Told(f"{name} takes no entries: it is not published, or it was stopped", f"karibu publish {name}")
+        try:
+            program = byhand.by_hand(app.content, engine.programs().values(), name)
+        except byhand.NotByHand as why:
+            raise Told(str(why), why.hint) from None
         with app.database.read() as connection:
-            ids = {who: _customer(find, connection, who) for who in customers}
+            names = [_customer(find, connection, who).external_id for who in customers]
         now = app.clock.now()
-        told = {}
-        for row in ids.values():
-            entering = partial(let_in, content=app.content, program=program, who=row, now=now)
-            told[row.external_id] = app.database.written(entering)
+        entering = partial(
+            byhand.enter, program=program, names=list(dict.fromkeys(names)), cause=f"manual:{utc(now)}", now=now
+        )
+        told = app.database.written(entering)
+        with app.database.read() as connection:
+            words = {who: byhand.in_words(connection, app.content, program, one) for who, one in told.items()}
     if as_json:
         rows = [{"customer": who, "outcome": one.outcome, "reason": one.reason} for who, one in told.items()]
         say_json({"journey": name, "customers": rows})
         return
-    for who, one in told.items():
-        say(f"{who}: {one.words}")
+    for who in told:
+        say(f"{who}: {words[who]}")
     if any(one.outcome == "entered" for one in told.values()):
         say("\nkaribu up moves them on; a service that is up does within seconds.")
 

@@ -5,8 +5,9 @@
     POST /hooks/NAME  webhooks of shops (engine/web/hooks.py); signed
     POST /hooks/PROVIDER/events   what providers of messages call back about (engine/web/returns.py); signed
     …    /v1/customers/…  engine/web/customers.py; set and merge want scope write, a look scope read
+    POST /v1/journeys/{journey}/enter   engine/web/journeys.py; scope admin
     GET  /v1/status   journeys and what waits; scope read
-    GET  /v1/openapi.json   what /v1/events, /v1/customers and /v1/status take and answer
+    GET  /v1/openapi.json   what /v1/events, /v1/customers, /v1/journeys and /v1/status take and answer
     GET  /healthz     whether it works                        200 or 503
     /o/…, /c/…, /l/…  our own open pixel and click links (engine/web/seen.py); signed, or not to be guessed
     /u/…              the unsubscribe page and its one click
@@ -31,7 +32,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.app import App
 from engine.runtime import feedback
-from engine.web import confirm, customers, hooks, openapi, preferences, returns, seen, survey, tracking, unsubscribe
+from engine.web import (
+    confirm,
+    customers,
+    hooks,
+    journeys,
+    openapi,
+    preferences,
+    returns,
+    seen,
+    survey,
+    tracking,
+    unsubscribe,
+)
 from engine.web import events as posted
 from engine.web.access import Access, Reader, admit
 from engine.web.answers import answer
@@ -91,6 +104,7 @@ def build(site: Site) -> Web:
     web.include_router(returns.router(site))
     web.include_router(seen.router(site))
     web.include_router(customers.routes(site.app))
+    web.include_router(journeys.routes(site))
     web.include_router(_status(site))
     web.include_router(_open(site))
     shop = Shop.of(app.content.project)

@@ -75,7 +75,7 @@ class Intake:
         self.runtime = runtime
         self.waiting = 0
         self._coming = 0
-        self._wake = wake
+        self.wake = wake
         self._room = Room(most)
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
@@ -92,8 +92,9 @@ class Intake:
 
     @contextmanager
     def reading(self, events: int) -> Iterator[None]:
-        """Keeps room for about so many events, while a body that is here is made events of: who would find none then is
-        told at once. Not while a body is on its way: whoever sends slowly would keep everybody out. Raises Full."""
+        """Keeps room for about so many events, while a body that is here is made events of, or something is done that
+        takes as long: who would find none then is told at once. Not while a body is on its way: whoever sends slowly
+        would keep everybody out. Raises Full."""
         with self._changed:
             if not self._takes(events):
                 raise Full
@@ -246,7 +247,7 @@ class Intake:
         if fresh:
             receipt = self.runtime.ingest(fresh)
             if names := self.runtime.names(receipt.wakes):
-                self._wake(*names)
+                self.wake(*names)
         return verdicts
 
     def _known(

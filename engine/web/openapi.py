@@ -12,9 +12,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.web import openapi_customers
-from engine.web.events import KEY_PATTERN
-from engine.web.openapi_parts import COUNT, ID, READING, answer, errors, ref
+from engine.web import openapi_customers, openapi_journeys
+from engine.web.openapi_parts import COUNT, ID, READING, REQUEST_KEY, answer, errors, ref
 from engine.web.reading import MOST_EVENTS, NAME_PATTERN
 
 PATH = "/v1/openapi.json"
@@ -53,6 +52,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/events": {"post": _events()},
             **openapi_customers.paths(),
+            **openapi_journeys.paths(),
             "/v1/status": {"get": _status()},
             PATH: {"get": _itself()},
         },
@@ -61,7 +61,7 @@ def document() -> dict[str, Any]:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
-            "schemas": {**_schemas(), **openapi_customers.schemas()},
+            "schemas": {**_schemas(), **openapi_customers.schemas(), **openapi_journeys.schemas()},
         },
     }
 
@@ -77,11 +77,8 @@ def _events() -> dict[str, Any]:
         "that are in order are taken and the others told in `errors`.",
         "parameters": [
             {
-                "name": "Idempotency-Key",
-                "in": "header",
+                **REQUEST_KEY,
                 "description": "Names this request. Its events that have no key get `<key>:<place>`.",
-                "schema": {"type": "string", "pattern": f"^(?:{KEY_PATTERN})$"},
-                "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
             }
         ],
         "requestBody": {

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.runtime.door import LONGEST_LABEL
 from engine.web import openapi_portrait
-from engine.web.openapi_parts import ID, RATED, READING, answer, closed, errors, ref
+from engine.web.openapi_parts import ID, RATED, READING, answer, closed, errors, ref, refused
 from engine.web.reading import AN_ID, LARGEST_EVENT
 
 AMINA = {
@@ -25,7 +25,6 @@ UNKNOWN = {
     "message": "nobody has this id",
     "hint": "their first event, or PUT, makes them known",
 }
-UNREAD = {"path": "", "message": "the body is no JSON: unexpected end of data: line 1 column 2 (char 1)"}
 MISSING = {"path": "into", "message": "the id is missing", "hint": AN_ID}
 _SAID = {
     "_413": ("The body is too large.", f"a body may have {LARGEST_EVENT} bytes, unpacked"),
@@ -64,7 +63,7 @@ def _put() -> dict[str, Any]:
         "responses": {
             "200": answer("It is set.", "Set", {"customer": "amina"}),
             "201": answer("It is set, and they are new.", "Set", warned),
-            **_refused(FAULT),
+            **refused(FAULT, **_SAID),
         },
     }
 
@@ -89,25 +88,13 @@ def _merge() -> dict[str, Any]:
         "requestBody": _body("Merge", {"from": "asha", "into": "amina"}),
         "responses": {
             "200": answer("They are one.", "Merged", {"customer": "amina", "merged": True}),
-            **_refused(MISSING),
+            **refused(MISSING, **_SAID),
         },
     }
 
 
 def _body(schema: str, example: Any) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": ref(schema), "example": example}}}
-
-
-def _refused(wrong: Any) -> dict[str, Any]:
-    unreadable = answer(
-        "The body can't be read: it is no JSON (`errors`), or no gzip (`error`).", "Wrong", {"errors": [UNREAD]}
-    )
-    unreadable["content"]["application/json"]["schema"] = {"anyOf": [ref("Wrong"), ref("Error")]}
-    return {
-        "400": unreadable,
-        "422": answer("Something in it is wrong. Nothing was done.", "Wrong", {"errors": [wrong]}),
-        **errors((401, 403, 413, 415, 429, 503), **_SAID),
-    }
 
 
 def schemas() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.web.events import KEY_PATTERN
 from engine.web.reading import LONGEST_ID
 
 REFUSED: Mapping[int, tuple[str, str]] = {
@@ -31,6 +32,14 @@ READING = {
     "_503": ("It can't be told now. Come again.", "the API key can't be looked up now; send the request again"),
 }
 """What those refusals say of a route that only reads."""
+
+UNREAD = {"path": "", "message": "the body is no JSON: unexpected end of data: line 1 column 2 (char 1)"}
+REQUEST_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": f"^(?:{KEY_PATTERN})$"},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
 
 COUNT = {"type": "integer", "minimum": 0}
 MOMENT = {"type": "string", "format": "date-time"}
@@ -60,6 +69,19 @@ def errors(statuses: Iterable[int], **said: tuple[str, str]) -> dict[str, Any]:
         if status in (429, 503):
             told[str(status)]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
     return told
+
+
+def refused(wrong: Any, **said: tuple[str, str]) -> dict[str, Any]:
+    """How routes that are asked for something by one JSON object refuse it. `wrong`: an example of what is wrong."""
+    unreadable = answer(
+        "The body can't be read: it is no JSON (`errors`), or no gzip (`error`).", "Wrong", {"errors": [UNREAD]}
+    )
+    unreadable["content"]["application/json"]["schema"] = {"anyOf": [ref("Wrong"), ref("Error")]}
+    return {
+        "400": unreadable,
+        "422": answer("Something in it is wrong. Nothing was done.", "Wrong", {"errors": [wrong]}),
+        **errors((401, 403, 413, 415, 429, 503), **said),
+    }
 
 
 def closed(properties: Mapping[str, Any], optional: Iterable[str] = ()) -> dict[str, Any]:

@@ -55,6 +55,7 @@ TABLE = {
     ("PUT", "/v1/customers/{name:anything}"): SECRET,
     ("GET", "/v1/customers/{name:anything}"): READ,
     ("POST", "/v1/customers/merge"): SECRET,
+    ("POST", "/v1/journeys/{journey}/enter"): ADMIN,
     ("GET", "/healthz"): OPEN,
     ("HEAD", "/healthz"): OPEN,
     ("GET", "/u/{token}"): OPEN,

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from engine.web import openapi
+from tests.patience import eventually
 from tests.web.conftest import KEY, Start
 
 CUSTOMER, MERGE = "/v1/customers/{id}", "/v1/customers/merge"
+ENTER = "/v1/journeys/{journey}/enter"
+RECALL = "journey: recall\ntopic: offers\nenter: {manual: true}\nsteps:\n  - wait: 1d\n"
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -32,14 +35,18 @@ ids = st.text(
 )
 # Some are met again and again, so that there is somebody to read, to merge and to set anew.
 schemathesis.openapi.format("id", st.sampled_from(["amina", "asha", "baraka"]) | ids)
+schemathesis.openapi.format("journey", st.sampled_from(["recall", "hello"]) | ids)
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2026, 1, 1), timezones=st.just(UTC))
 schemathesis.openapi.format("date-time", moments.map(datetime.isoformat))
+
+
+OURS = (("format", "id"), ("format", "journey"))
 
 
 def without_formats(value: Any) -> Any:
     """The document without formats of ours, which schemathesis takes every text to be a violation of."""
     if isinstance(value, dict):
-        return {name: without_formats(one) for name, one in value.items() if (name, one) != ("format", "id")}
+        return {name: without_formats(one) for name, one in value.items() if (name, one) not in OURS}
     return [without_formats(one) for one in value] if isinstance(value, list) else value
 
 
@@ -47,7 +54,13 @@ def without_formats(value: Any) -> Any:
 @pytest.mark.parametrize("database", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)])
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_schemathesis_finds_nothing(start: Start, request: pytest.FixtureRequest, mode: Any, database: str) -> None:
-    service = start(request.getfixturevalue(database))
+    service = start(request.getfixturevalue(database), publish=False)
+    (service.root / "workflows/recall.yaml").write_text(RECALL)
+    app = service.app()
+    app.runtime.publish()
+    app.close()
+    client = service.client()
+    eventually(lambda: "recall" in [one["journey"] for one in client.get("/v1/status").json()["journeys"]])
     document = openapi.document()
     if mode is schemathesis.GenerationMode.NEGATIVE:
         document = without_formats(document)
@@ -78,6 +91,7 @@ def test_schemathesis_finds_nothing(start: Start, request: pytest.FixtureRequest
     print(f"schemathesis, {mode.value}: {dict(statuses)}")
     if mode is schemathesis.GenerationMode.POSITIVE:
         reached = {("/v1/events", 202), *((CUSTOMER, status) for status in (200, 201, 404)), (MERGE, 200)}
+        reached |= {(ENTER, status) for status in (200, 404, 409)}
     else:
-        reached = {("/v1/events", 422), (CUSTOMER, 422), (MERGE, 422)}
+        reached = {("/v1/events", 422), (CUSTOMER, 422), (MERGE, 422), (ENTER, 422)}
     assert reached <= statuses.keys()
