@@ -2,7 +2,8 @@
 
 The SDK's own client opens a connection for each call, has no timeout, and can't tell "never reached them" from "they
 went silent", so the request is ours. Our message id rides in `custom_args.karibu_ref` and comes back with every
-webhook. Mails of one skeleton share a request; source for its shape and limits:
+webhook. Mails of one skeleton share a request, and if that is refused for good each goes alone, so that one mail that
+they dislike costs the others nothing. Source for its shape and limits:
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 """
 
@@ -82,13 +83,28 @@ class SendGrid:
                 fit.append(at)
             else:
                 settle(at, Refused(f"content: {fault}"))
-        shared = parcels([messages[at] for at in fit], self._options.share)
+        refused = self._post(messages, fit, self._options.share, fresh, settle)
+        # They refuse a whole request for one mail in it. Nothing of it was sent, so each may go again, alone.
+        self._post(messages, refused, 1, fresh, settle)
+
+    def _post(
+        self, messages: Sequence[Outgoing], places: Sequence[int], most: int, fresh: Fresh, settle: Settle
+    ) -> list[int]:
+        """Post the mails in these places, at most so many in a request; the places of those that were refused for good
+        together with others, of which nothing is told."""
+        shared = parcels([messages[at] for at in places], most)
+        refused: list[int] = []
 
         def answered(turn: int, reply: Reply) -> None:
-            for at, message in zip(shared[turn].at, shared[turn].messages, strict=True):
-                settle(fit[at], _result(reply, message))
+            mine = [places[at] for at in shared[turn].at]
+            if len(mine) > 1 and _for_good(reply):
+                refused.extend(mine)
+                return
+            for at in mine:
+                settle(at, _result(reply, messages[at]))
 
         self._poster.post_all([partial(self._request, parcel) for parcel in shared], fresh, answered)
+        return refused
 
     def close(self) -> None:
         self._poster.close()
@@ -153,6 +169,11 @@ def _fault(message: Outgoing) -> ValueError | None:
     except ValueError as error:
         return error
     return None
+
+
+def _for_good(reply: Reply) -> bool:
+    """Whether they object to the request itself: not to our key or our haste."""
+    return isinstance(reply, Answer) and 400 <= reply.status < 500 and reply.status not in (401, 403, 429)
 
 
 def _result(reply: Reply, message: Outgoing) -> Result:

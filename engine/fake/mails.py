@@ -24,7 +24,7 @@ def fault(mail: Any) -> str | None:
         return "personalizations"
     for person in personalizations:
         to = person.get("to")
-        if not isinstance(to, list) or not to or any("@" not in one.get("email", "") for one in to):
+        if not isinstance(to, list) or not to or not all(map(_liked, to)):
             return "personalizations.0.to"
         if any(not isinstance(value, str) for value in person.get("custom_args", {}).values()):
             return "personalizations.0.custom_args"
@@ -45,6 +45,12 @@ def fault(mail: Any) -> str | None:
     if any(name.lower() in _RESERVED for name in mail.get("headers", {})):
         return "headers"
     return None
+
+
+def _liked(to: Mapping[str, str]) -> bool:
+    """Whether they would write to it; an address that begins with `refused` costs its whole request."""
+    email = to.get("email", "")
+    return "@" in email and not email.startswith("refused")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,54 @@ def test_what_becomes_of_a_request_becomes_of_each_mail_in_it(
     settled = send(channel, [letter(renderer, n) for n in range(6)])
     assert len(settled) == 6 and all(isinstance(one, kind) for one in settled.values())
     assert len(sendgrid.taken()) == (0 if mode == "429" else 1)
+
+
+def test_one_recipient_whom_they_refuse_costs_the_others_of_the_request_nothing(
+    renderer: Renderer, channel: SendGrid, sendgrid: FakeProvider
+) -> None:
+    wave = [letter(renderer, n) for n in range(25)]
+    wave[7] = replace(wave[7], to="refused@shop.example")
+    settled = send(channel, wave)
+    assert settled.pop(7) == Refused("provider: 400 personalizations.0.to")
+    assert len(settled) == 24 and all(isinstance(one, Accepted) for one in settled.values())
+    refs = [person["custom_args"]["karibu_ref"] for one in sendgrid.taken() for person in one["personalizations"]]
+    assert sorted(refs) == sorted(f"msg-{n}" for n in range(25) if n != 7)
+
+
+def test_a_request_that_is_all_wrong_is_refused_mail_by_mail(
+    renderer: Renderer, channel: SendGrid, sendgrid: FakeProvider
+) -> None:
+    sendgrid.mode("400")
+    settled = send(channel, [letter(renderer, n) for n in range(6)])
+    assert settled == {n: Refused("provider: 400 subject") for n in range(6)}
+    assert sendgrid.taken() == []
+
+
+def test_a_mail_whose_turn_to_go_alone_comes_too_late_stays(
+    renderer: Renderer, channel: SendGrid, sendgrid: FakeProvider
+) -> None:
+    wave = [letter(renderer, n) for n in range(4)]
+    wave[1] = replace(wave[1], to="refused@shop.example")
+    asked = iter([True])
+    settled: dict[int, Result] = {}
+    channel.send_many(wave, lambda: next(asked, False), settled.__setitem__)
+    assert settled == {} and sendgrid.taken() == []
+
+
+@pytest.mark.parametrize("mode", ["401", "429", "500"])
+def test_what_is_no_fault_of_a_mail_takes_no_request_apart(
+    mode: str, renderer: Renderer, channel: SendGrid, sendgrid: FakeProvider
+) -> None:
+    sendgrid.mode(mode)
+    asked: list[int] = []
+
+    def fresh() -> bool:
+        asked.append(1)
+        return True
+
+    settled: dict[int, Result] = {}
+    channel.send_many([letter(renderer, n) for n in range(6)], fresh, settled.__setitem__)
+    assert len(asked) == 1 and len(settled) == 6
 
 
 def test_a_request_holds_no_more_than_it_may(renderer: Renderer, sendgrid: FakeProvider) -> None:

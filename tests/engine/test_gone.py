@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from engine.channels.base import Refused
+from engine.channels.sendgrid import SendGrid, SendGridOptions
 from engine.runtime.gone import Gone, suppress
 from engine.store.database import Database
 from engine.store.tables import customer
+from tests.channels.conftest import fake_sendgrid
 from tests.engine.shop import Shop
+from tests.patience import PATIENCE
 
 JOURNEYS = {
     "hi": "enter: {event: purchase}\nsteps:\n  - send: email/hello\n  - wait: 1d\n  - send: email/again\n",
@@ -47,3 +51,20 @@ def test_a_new_address_of_the_same_customer_is_not_harmed(database: Database, tm
         connection.execute(update(customer).values(email="new@shop.example", email_hash="hash-new"))
         suppress(connection, [Gone(1, "email", "amina@shop.example", "gone")], shop.clock.now())
     assert shop.rows("SELECT address_hash FROM suppression") == [("hash-amina",)]
+
+
+def test_one_recipient_whom_sendgrid_refuses_costs_nobody_else_their_mail(database: Database, tmp_path: Path) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    names = ["refused", *(f"c{n}" for n in range(19))]
+    with fake_sendgrid(tmp_path) as provider:
+        sendgrid = SendGrid("SG.test", provider.url, SendGridOptions().model_copy(update={"timeout": PATIENCE}))
+        post = shop.runtime.post
+        shop.runtime.renew(shop.runtime.content, replace(post, channels={**post.channels, "email": sendgrid}))
+        for name in names:
+            shop.happens(name, "shipped")
+        shop.settle()
+        sendgrid.close()
+        sent = [person["to"][0]["email"] for one in provider.taken() for person in one["personalizations"]]
+    assert sorted(sent) == sorted(f"{name}@shop.example" for name in names[1:])
+    told = shop.rows("SELECT state, reason FROM message ORDER BY state")
+    assert told == [("accepted", None)] * 19 + [("refused", "provider: 400 personalizations.0.to")]
