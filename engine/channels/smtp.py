@@ -1,7 +1,8 @@
 """Mail through a relay of yours that speaks SMTP: Postfix, a provider's submission port. Signing (DKIM) is the relay's.
 
-Connections are kept. A 4xx and anything before the content has left is a no for now, a 5xx a no for good; a silence
-after the content is in doubt. The Message-ID is ours and carries the message's id, so that a bounce can be told apart.
+Connections are kept. A 4xx and anything before the content has left is a no for now, a 5xx a no for good, which ends
+the address if there is nobody at it; a silence after the content is in doubt. The Message-ID is ours and carries the
+message's id, so that a bounce can be told apart.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from engine.channels.base import (
     alone,
     is_here,
 )
+from engine.channels.dsn import GONE
 from engine.channels.smtp_line import Envelope, Line, Lost, Relay, Said, Unwilling
 from engine.channels.wire import Wire
 from engine.language.registry import channel
@@ -249,4 +251,17 @@ def _no(said: Said, *, at_the_door: bool = False) -> Refused:
         return Refused(f"provider_key: {said.status}", retry_after=_LATER)
     if at_the_door or said.code < 500:
         return Refused(f"provider: {said.status}", retry_after=_LATER if said.code >= 500 else _SOON)
-    return Refused(f"provider: {said.status}")
+    return Refused(f"provider: {said.status}", ends="bounced" if _nobody(said) else None)
+
+
+def _nobody(said: Said) -> bool:
+    """Whether the recipient's address takes no mail, now or later: only what is said to RCPT, with a code that says so.
+
+    A 550 without such a code may be about us: a list that we are on, a relay that isn't for us. So may 5.1.0, which
+    Postfix says to RCPT when it doesn't know the sender: a wrong sender must not end the address of every customer."""
+    return (
+        said.command == "RCPT"
+        and said.code // 100 == 5
+        and said.enhanced != "5.1.0"
+        and GONE.fullmatch(said.enhanced) is not None
+    )

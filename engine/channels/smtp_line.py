@@ -43,16 +43,22 @@ class Envelope(NamedTuple):
 
 
 class Said(NamedTuple):
-    """A reply of the relay: its code and its lines."""
+    """A reply of the relay: its code and its lines; of a refused envelope also the command that it answers."""
 
     code: int
     lines: tuple[bytes, ...]
+    command: str = ""
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced code (RFC 3463), or nothing."""
+        found = _ENHANCED.match(self.lines[0]) if self.lines else None
+        return found[0].decode() if found else ""
 
     @property
     def status(self) -> str:
-        """The code, with the enhanced one (RFC 3463); never their words, which may quote an address."""
-        found = _ENHANCED.match(self.lines[0]) if self.lines else None
-        return f"{self.code} {found[0].decode()}" if found else str(self.code)
+        """The code, with the enhanced one; never their words, which may quote an address."""
+        return f"{self.code} {self.enhanced}".rstrip()
 
 
 class Lost(Exception):
@@ -171,10 +177,10 @@ class Line(asyncio.Protocol):
         """None when the relay waits for the content of the mail that was offered, else its refusal; then the line is
         ready for another. Raises Lost."""
         refusal: Said | None = None
-        for wanted in (250, 250, 354):
+        for command, wanted in (("MAIL", 250), ("RCPT", 250), ("DATA", 354)):
             said = await self.reply()
             if said.code // 10 != wanted // 10:
-                refusal = refusal or said
+                refusal = refusal or said._replace(command=command)
                 if not self.pipelining or said.code == 421:
                     break
             elif self._left:

@@ -3,7 +3,7 @@
 Run as a script: python fake_smtp.py LEDGER [CERTIFICATE KEY]. It prints its port. Every mail it takes is a line appended
 to the ledger and synced before it answers. The words of `LEDGER.mode` are read for each command:
 
-greylist (450 for everybody) · unknown (550 in several lines for NOBODY@…) · full (452 after the content) · spam (550 after
+greylist (450 for everybody) · unknown (550 in several lines for NOBODY@…) · mail-X, rcpt-X (550 X to that command) · full (452 after the content) · spam (550 after
 the content) · hang (takes it, never answers) · take-reset (takes it, resets) · reset (resets at MAIL) · reset-data (resets
 when it has asked for the content) · tired (421 to every third mail of a connection) · busy (421 to whoever comes) · slow
 (no PIPELINING) · small (takes 500 bytes) · login (wants to know who sends) · tls (offers STARTTLS)
@@ -32,6 +32,11 @@ LOGIN = base64.b64encode(b"\0duka\0sesame")
 def modes() -> set[str]:
     file = Path(f"{LEDGER}.mode")
     return set(file.read_text().split()) if file.exists() else set()
+
+
+def told(command: str) -> str | None:
+    """The enhanced code, or nothing, that this command is refused with; None where it isn't."""
+    return next((mode.partition("-")[2] for mode in modes() if mode.startswith(f"{command}-")), None)
 
 
 class Dialogue(StreamRequestHandler):
@@ -87,6 +92,8 @@ class Dialogue(StreamRequestHandler):
             self.say("530 5.7.0 log in first")
         elif self.sender:
             self.say("503 5.5.1 one mail at a time")
+        elif (code := told("mail")) is not None:
+            self.say(f"550 {code} no")
         else:
             self.sender = rest.partition(":")[2]
             self.say("250 2.1.0 ok")
@@ -96,6 +103,8 @@ class Dialogue(StreamRequestHandler):
         to = rest.partition(":")[2].strip("<>")
         if not self.sender:
             self.say("503 5.5.1 from whom?")
+        elif (code := told("rcpt")) is not None:
+            self.say(f"550 {code} no")
         elif "greylist" in modes():
             self.say("450 4.7.1 come again in a while")
         elif "unknown" in modes() and to.startswith("nobody"):

@@ -81,7 +81,7 @@ def test_one_unknown_recipient_costs_the_others_nothing(
     messages = crowd(9)
     messages[4] = outgoing(ref="msg-4", to="nobody@shop.example")
     settled = wave(opened(connections=1), messages)
-    assert settled.pop(4) == Refused("provider: 550 5.1.1")
+    assert settled.pop(4) == Refused("provider: 550 5.1.1", ends="bounced")
     assert len(settled) == 8 and all(isinstance(one, Accepted) for one in settled.values())
     assert len(relay.taken()) == 8
 
@@ -105,6 +105,24 @@ def test_a_no_is_a_no_and_nothing_was_sent(
     result = opened().send(outgoing(content=Words(subject="Hi", text="x" * 1000)))
     assert isinstance(result, Refused)
     assert (result.reason, result.retry_after is not None) == (reason, again)
+    assert relay.taken() == []
+
+
+@pytest.mark.parametrize("manner", ["", "slow"])
+def test_an_address_is_ended_only_by_a_word_about_the_address(
+    manner: str, opened: Callable[..., Smtp], relay: FakeProvider
+) -> None:
+    channel = opened(connections=1)
+    ended = {}
+    about_it = ("rcpt-5.1.1", "rcpt-5.1.2", "rcpt-5.1.3", "rcpt-5.1.6", "rcpt-5.1.10", "rcpt-5.2.1")
+    about_us = ("rcpt-", "rcpt-5.1.0", "rcpt-5.1.8", "rcpt-5.2.2", "rcpt-5.7.1", "rcpt-5.7.26", "rcpt-5.1.11")
+    other = ("mail-5.1.1", "mail-5.1.0", "mail-5.7.1", "spam")
+    for mode in (*about_it, *about_us, *other):
+        relay.mode(f"{mode} {manner}")
+        result = channel.send(outgoing())
+        assert isinstance(result, Refused) and result.retry_after is None, mode
+        ended[mode] = result.ends
+    assert ended == dict.fromkeys(about_it, "bounced") | dict.fromkeys((*about_us, *other))
     assert relay.taken() == []
 
 

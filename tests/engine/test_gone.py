@@ -10,10 +10,12 @@ from sqlalchemy import update
 
 from engine.channels.base import Refused
 from engine.channels.sendgrid import SendGrid, SendGridOptions
+from engine.channels.smtp import Smtp, SmtpOptions
+from engine.channels.smtp_line import Relay
 from engine.runtime.gone import Gone, suppress
 from engine.store.database import Database
 from engine.store.tables import customer
-from tests.channels.conftest import fake_sendgrid
+from tests.channels.conftest import fake, fake_sendgrid
 from tests.engine.shop import Shop
 from tests.patience import PATIENCE
 
@@ -51,6 +53,28 @@ def test_a_new_address_of_the_same_customer_is_not_harmed(database: Database, tm
         connection.execute(update(customer).values(email="new@shop.example", email_hash="hash-new"))
         suppress(connection, [Gone(1, "email", "amina@shop.example", "gone")], shop.clock.now())
     assert shop.rows("SELECT address_hash FROM suppression") == [("hash-amina",)]
+
+
+def test_a_recipient_whom_the_relay_does_not_know_is_written_to_once_by_whatever_journey(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = Shop.of(tmp_path, database, JOURNEYS)
+    with fake("fake_smtp", tmp_path) as relay:
+        relay.mode("unknown")
+        smtp = Smtp(Relay("127.0.0.1", relay.port, "none"), SmtpOptions(timeout=120))
+        post = shop.runtime.post
+        shop.runtime.renew(shop.runtime.content, replace(post, channels={**post.channels, "email": smtp}))
+        for event in ("purchase", "shipped"):
+            for name in ("nobody", "baraka"):
+                shop.happens(name, event)
+            shop.settle()
+        smtp.close()
+        assert [one["to"] for one in relay.taken()] == [["baraka@shop.example"]] * 2
+    assert shop.rows("SELECT channel, reason FROM suppression") == [("email", "bounced")]
+    assert shop.rows("SELECT state, reason FROM message WHERE state <> 'accepted'") == [
+        ("refused", "provider: 550 5.1.1")
+    ]
+    assert shop.decisions("nobody")[-1].endswith("suppressed")
 
 
 def test_one_recipient_whom_sendgrid_refuses_costs_nobody_else_their_mail(database: Database, tmp_path: Path) -> None:
