@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
+from urllib.parse import urlsplit
 
 from engine.builtins import registry
-from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings
-from engine.channels.call import HttpCaller
+from engine.channels.base import Channel, ConfigurationError, Sender, Surroundings, is_here
+from engine.channels.call import HereOnly, HttpCaller
 from engine.cohort.gate import TEAM
 from engine.guarded.client import Guarded, origins
 from engine.language import check_sources
@@ -22,6 +21,7 @@ from engine.rendering.links import Chats, Pages, Seals, Subscriptions
 from engine.rendering.renderer import Renderer
 from engine.rendering.short import Shortener
 from engine.rendering.tracking import Tracking
+from engine.runtime.calls import Caller
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.door import Door
 from engine.runtime.post import CHAT, Post, limits_of
@@ -42,7 +42,9 @@ class Opened:
 
 
 FAKED = {"email": "sendgrid", "sms": "twilio", "whatsapp": "twilio", "telegram": "telegram"}
-"""Who carries a channel's messages to the fake provider."""
+"""Who carries a channel's messages to the fake provider. Where nobody does they become files: none leaves the house."""
+
+FILES = "maildir"
 
 KEPT = ("database", "runtime", "sightings")
 """The parts that outlive the project's files."""
@@ -98,23 +100,29 @@ class App:
         for name, provider in self.content.project.channels.items():
             kind = self.registry.channels[provider.provider]
             options = kind.Options.model_validate(dict(provider.options))
-            if self.settings.provider == "fake" and (instead := self._faked(name)) is not None:
-                kind, options = instead
+            if self._fake:
+                kind, options = self._faked(name)
             opened[name] = kind.open(options, surroundings)
         if CHAT in self.content.project.team.values():
             kind = self.registry.channels[CHAT]
-            opened[TEAM] = kind.open(kind.Options(), surroundings)
+            kind, options = self._faked(TEAM) if self._fake else (kind, kind.Options())
+            opened[TEAM] = kind.open(options, surroundings)
         return opened
 
-    def _faked(self, name: str) -> tuple[Any, Any] | None:
-        """The channel, and its options, that speaks with the fake provider instead of the project's own."""
-        kind = self.registry.channels.get(FAKED.get(name, ""))
-        if kind is None or name not in kind.carries:
-            return None
-        try:
-            return kind, kind.Options()
-        except ValidationError:  # it needs to be told more than can be made up
-            return None
+    @property
+    def _fake(self) -> bool:
+        return self.settings.provider == "fake"
+
+    def _faked(self, name: str) -> tuple[Any, Any]:
+        """The channel, and its options, that takes the place of the project's own: nothing leaves the machine by it."""
+        instead = FAKED.get(name, FILES)
+        if name in FAKED and not is_here(urlsplit(self.settings.value_of(f"{instead}_base_url") or "").hostname or ""):
+            raise ConfigurationError(
+                f"KARIBU_PROVIDER is fake, and KARIBU_{instead.upper()}_BASE_URL leads away from this machine: "
+                "karibu up --provider fake sets both"
+            )
+        kind = self.registry.channels[instead]
+        return kind, kind.Options()
 
     @cached_property
     def sources(self) -> dict[str, Opened]:
@@ -160,14 +168,15 @@ class App:
         )
 
     @cached_property
-    def caller(self) -> HttpCaller:
-        """Who asks other systems. Raises ConfigurationError."""
+    def caller(self) -> Caller:
+        """Who asks other systems; beside the fake provider, those of this machine only. Raises ConfigurationError."""
         try:
             guard = Guarded(inside=origins(self.settings.inside_origins))
         except ValueError as error:
             raise ConfigurationError(f"KARIBU_INSIDE_ORIGINS: {error}") from None
         signing = self.settings.value_of("outgoing_secret")
-        return HttpCaller(guard, lambda name: self.settings.secret_of(f"call_{name}"), signing)
+        caller = HttpCaller(guard, lambda name: self.settings.secret_of(f"call_{name}"), signing)
+        return HereOnly(caller) if self._fake else caller
 
     def _tracks(self) -> bool:
         """Whether mails carry a pixel and links of ours: where they are wanted, and the provider has none."""

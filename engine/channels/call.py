@@ -16,8 +16,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from engine.channels.base import Accepted, ConfigurationError, InDoubt, Outgoing, Refused, Request, Result, Secret
+from engine.channels.base import (
+    Accepted,
+    ConfigurationError,
+    InDoubt,
+    Outgoing,
+    Refused,
+    Request,
+    Result,
+    Secret,
+    is_here,
+)
 from engine.guarded.client import Answer, Guarded, NotSent, Unsure
+from engine.guarded.target import Forbidden, read
 
 _SOON = timedelta(seconds=30)
 _MENDED = timedelta(minutes=10)
@@ -69,6 +80,21 @@ class HttpCaller:
                 ("webhook-signature", f"v1,{signature}"),
             ]
         return headers
+
+
+class HereOnly:
+    """Asks this machine only: nothing that a journey does to try things out leaves the house."""
+
+    def __init__(self, caller: HttpCaller) -> None:
+        self._caller = caller
+
+    def send(self, message: Outgoing) -> Result:
+        assert message.request is not None
+        try:
+            host = read(message.request.url).origin.host
+        except Forbidden as error:
+            return Refused(str(error))
+        return self._caller.send(message) if is_here(host) else Refused("fake provider: only this machine is asked")
 
 
 def judged(answer: Answer, request: Request, now: datetime) -> Result:
