@@ -37,7 +37,7 @@ class Post:
     customers' other pages, `chats` the one to the shop's bot; `track` puts our own pixel and click links into the
     HTML of mails, and `shorten` short links into texts, where somebody wants them; `seal` puts our mark on a mail's id;
     `caller`: who asks other systems; `threads`: how many messages are handed over at once to a channel that takes them
-    one by one; `rates`: of the channels that have one."""
+    one by one, if it doesn't say fewer; `rates`: of the channels that have one."""
 
     channels: Mapping[str, Channel]
     renderer: Renderer
@@ -168,11 +168,12 @@ class Post:
             except Exception as error:
                 turns.broken(error)
         else:
-            with ThreadPoolExecutor(max(1, min(self.threads, len(messages)))) as pool:
+            most = min(self.threads, limits_of(channel).at_once, len(messages))
+            with ThreadPoolExecutor(max(1, most)) as pool:
                 list(pool.map(partial(turns.one, channel), range(len(messages))))
 
 
-def limits_of(channel: Channel | None) -> Limits:
+def limits_of(channel: Channel | Caller | None) -> Limits:
     """What a channel takes; a third party's may not have said."""
     return getattr(channel, "limits", Limits())
 
