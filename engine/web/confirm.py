@@ -134,7 +134,7 @@ def _answered(app: App, asked: Confirmation, request: Request, *, says_yes: bool
     if stands == "open":
         if not says_yes:
             form = _FORM.format(more=words.more, button=words.button)
-            return paper.page(shop, lang, words.title, 200, say(words.ask), form, told=False)
+            return paper.page(shop, lang, words.title, 200, say(words.ask), form)
         proof = f"{say(words.ask)} {words.button} ({lang})"
         app.runtime.ingest([preferences.confirmed(asked, proof, now)])
     return paper.page(shop, lang, words.title, 200, words.done, paper.body(say(words.done_more)))

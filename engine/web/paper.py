@@ -103,7 +103,7 @@ small {{ display: block; color: var(--quiet); margin-top: 2rem; }}
 </head>
 <body>
 <main>
-<h1{role}>{head}</h1>
+<h1>{head}</h1>
 {body}
 <small>{brand}{address}</small>
 </main>
@@ -118,15 +118,15 @@ def body(text: str) -> Markup:
     return Markup("<p>{}</p>").format(text)
 
 
-def page(shop: Shop, lang: str, title: str, status: int, head: str, content: Markup, *, told: bool = True) -> Response:
-    """A page. `told`: its heading says what has just come of something, so a screen reader reads it out."""
+def page(shop: Shop, lang: str, title: str, status: int, head: str, content: Markup) -> Response:
+    """A page. Its heading says what it is about, or what has just come of something: it is loaded anew each time, so
+    nothing in it has to be announced besides."""
     address = Markup("<br>{}").format(shop.address) if shop.address else Markup("")
     html = _PAGE.format(
         lang=lang,
         title=title,
         brand=shop.name,
         head=escape(head),
-        role=Markup(' role="status"') if told else Markup(""),
         body=content,
         address=address,
     )

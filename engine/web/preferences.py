@@ -163,7 +163,7 @@ def _shown(app: App, whose: Preferences, request: Request, status: str = "", cod
         nothing=words.nothing,
         orders=words.orders,
     )
-    return paper.page(shop, lang, words.title, code, words.ask.format(brand=shop.name), body, told=False)
+    return paper.page(shop, lang, words.title, code, words.ask.format(brand=shop.name), body)
 
 
 def _topic(found: Choices, topic: str, title: str, words: Words) -> Markup:

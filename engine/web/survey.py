@@ -187,7 +187,7 @@ def _page(
         typed=typed,
         send=words.send,
     )
-    return paper.page(shop, lang, words.title, 400 if missing else 200, asks, body, told=False)
+    return paper.page(shop, lang, words.title, 400 if missing else 200, asks, body)
 
 
 def _spoken(text: Spoken | None, locale: str, brand: str) -> str | None:

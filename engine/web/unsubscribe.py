@@ -143,5 +143,4 @@ def failed(shop: Shop, locale: str) -> Response:
 
 
 def _page(shop: Shop, words: Words, lang: str, status: int, head: str, content: Markup) -> Response:
-    asks = status == 200 and not content.startswith("<p>")
-    return paper.page(shop, lang, words.title, status, head, content, told=not asks)
+    return paper.page(shop, lang, words.title, status, head, content)

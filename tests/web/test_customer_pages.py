@@ -403,14 +403,14 @@ def test_a_customer_confirms_chooses_and_answers_without_a_script(
     open_link("confirm", asked, plain)
     assert plain.locator("html").get_attribute("lang") == "sw"
     plain.get_by_role("button", name=confirm.WORDS["sw"].button).click()
-    assert confirm.WORDS["sw"].done in plain.get_by_role("status").inner_text()
+    assert confirm.WORDS["sw"].done in plain.get_by_role("heading", level=1).inner_text()
 
     asks = sent(service.root, 2)
     open_link("survey", asks, plain)
     assert plain.get_by_role("radio", name="9").is_checked()
     plain.get_by_label(survey.WORDS["sw"].comment).fill("Haraka sana")
     plain.get_by_role("button", name=survey.WORDS["sw"].send).click()
-    assert survey.WORDS["sw"].done in plain.get_by_role("status").inner_text()
+    assert survey.WORDS["sw"].done in plain.get_by_role("heading", level=1).inner_text()
 
     open_link("preferences", asked, page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a telephone"
