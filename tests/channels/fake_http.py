@@ -2,7 +2,7 @@
 
 Run as a script: python fake_http.py LEDGER. It prints its port. Every request it takes is a line appended to the ledger
 and synced before it answers. `LEDGER.mode` is read at each request: nothing (as documented), `hang`, `take-reset`,
-`reset`, or the JSON of an answer {"status": …, "headers": {…}, "body": …, "pieces": true} that it gives instead of taking anything.
+`reset` (but for Firebase's tokens, which it always gives), or the JSON of an answer {"status": …, "headers": {…}, "body": …, "pieces": true} that it gives instead of taking anything.
 
 https://www.twilio.com/docs/messaging/api/message-resource
 https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
@@ -61,11 +61,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         file = Path(f"{LEDGER}.mode")
-        mode = file.read_text() if file.exists() else ""
+        mode = file.read_text() if file.exists() and self.path != "/token" else ""
         if mode == "reset":
             return self._reset()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if mode.startswith("{") and not self.path.startswith("/token"):
+        if mode.startswith("{"):
             said = json.loads(mode)
             return self._answer(said["status"], said.get("body"), said.get("headers"), pieces=bool(said.get("pieces")))
         status, answer = self._take(body)

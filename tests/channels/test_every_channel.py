@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from engine.channels.base import (
     Accepted,
     Channel,
     ChannelOptions,
+    InDoubt,
     Limits,
     Many,
     Outgoing,
@@ -23,8 +25,9 @@ from engine.channels.base import (
 )
 from engine.language.fields import CHANNELS
 from engine.language.registry import declared
+from tests.channels.cases import BUSY, CASES, INSIDE
 from tests.channels.conftest import PUSH, SMS, FakeProvider, Words, fake, outgoing
-from tests.channels.pushed import SECRET, VAPID, Browser, service_account
+from tests.channels.pushed import Browser
 
 CLASSES: dict[str, Any] = dict(registry().channels)
 OTHERS: dict[str, dict[str, Any]] = {
@@ -35,48 +38,67 @@ OTHERS: dict[str, dict[str, Any]] = {
     "telegram": {"to": "123456789", "content": SMS},
     "team": {"to": "ops"},
 }
-PROVIDERS = {"sendgrid": "sendgrid", "smtp": "fake_smtp", "twilio": "fake_http", "webhook": "fake_http"}
-PROVIDERS |= dict.fromkeys(("fcm", "webpush", "apprise", "telegram"), "fake_http")
+Message = Callable[..., Outgoing]
 
 
-def settings_of(name: str, provider: FakeProvider | None) -> dict[str, str]:
-    """What a channel is told of the fake it sends to."""
-    if provider is None:
-        return {}
-    return {
-        "sendgrid": {"sendgrid_api_key": "SG.test", "sendgrid_base_url": provider.url},
-        "webhook": {"webhook_url": f"{provider.url}/inbox", "webhook_secret": SECRET},
-        "fcm": {"fcm_credentials": service_account(provider.url), "fcm_base_url": provider.url},
-        "webpush": {
-            "vapid_private_key": VAPID,
-            "vapid_contact": "mailto:it@duka.example",
-            "webpush_service": provider.url,
-        },
-        "apprise": {"team_ops": f"json://127.0.0.1:{provider.port}/notices"},
-        "twilio": {
-            "twilio_account_sid": "AC123",
-            "twilio_auth_token": "token",
-            "twilio_from": "+254700000000",
-            "twilio_base_url": provider.url,
-        },
-        "telegram": {"telegram_token": "123:token", "telegram_base_url": provider.url},
-        "smtp": {"smtp_host": "127.0.0.1", "smtp_port": str(provider.port), "smtp_security": "none"},
-    }[name]
+def ways(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Each of these channels with each that it carries."""
+    return [(name, carried) for name in names for carried in sorted(CLASSES[name].carries)]
 
 
-@pytest.fixture(params=[(name, carried) for name, one in CLASSES.items() for carried in sorted(one.carries)])
-def case(request: Any, tmp_path: Path) -> Iterator[tuple[Channel, Callable[..., Outgoing]]]:
+def opened(name: str, carried: str, provider: FakeProvider | None, folder: Path) -> tuple[Channel, Message]:
+    """A channel that sends to this provider, and what makes messages for it."""
+    settings = {} if provider is None else CASES[name].settings(provider)
+    surroundings = Surroundings(mail=folder / "mail", secret=settings.get, setting=settings.get)
+    cls = CLASSES[name]
+    given = {"channel": carried, **OTHERS[carried]}
+    if name == "webpush" and provider is not None:
+        given["to"] = Browser.of(provider.url).subscription
+    return cls.open(cls.Options(), surroundings), lambda **changes: outgoing(**{**given, **changes})
+
+
+@pytest.fixture(params=ways(CLASSES))
+def case(request: Any, tmp_path: Path) -> Iterator[tuple[Channel, Message]]:
     name, carried = request.param
-    with fake(PROVIDERS[name], tmp_path) if name in PROVIDERS else nullcontext() as provider:
-        settings = settings_of(name, provider)
-        surroundings = Surroundings(mail=tmp_path / "mail", secret=settings.get, setting=settings.get)
-        cls = CLASSES[name]
-        channel = cls.open(cls.Options(), surroundings)
-        given = {"channel": carried, **OTHERS[carried]}
-        if name == "webpush" and provider is not None:
-            given["to"] = Browser.of(provider.url).subscription
-        yield channel, lambda **changes: outgoing(**{**given, **changes})
+    with fake(CASES[name].provider, tmp_path) if name in CASES else nullcontext() as provider:
+        channel, message = opened(name, carried, provider, tmp_path)
+        yield channel, message
         channel.close()
+
+
+def test_every_channel_that_asks_somebody_says_how_they_go_wrong() -> None:
+    """A channel of somebody else's that is installed is among them: its case goes into cases.py."""
+    assert set(CLASSES) - INSIDE == set(CASES)
+
+
+@pytest.mark.parametrize(("name", "carried"), ways(CASES))
+def test_a_provider_that_goes_wrong_is_no_for_now_or_in_doubt_and_never_sent(
+    name: str, carried: str, tmp_path: Path
+) -> None:
+    told = CASES[name]
+    with fake(told.provider, tmp_path) as provider:
+        for fault, mode in told.fails.items():
+            channel, message = opened(name, carried, provider, tmp_path)
+            provider.mode(mode)
+            result = channel.send(message())
+            channel.close()
+            if fault == BUSY and told.sure:
+                assert isinstance(result, Refused) and result.retry_after and result.ends is None, (fault, result)
+            else:
+                assert isinstance(result, InDoubt), (fault, result)
+
+
+@pytest.mark.parametrize(("name", "carried"), ways(CASES))
+def test_where_nobody_is_nothing_was_sent_and_it_may_be_tried_again(name: str, carried: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and nobody listens
+        channel, message = opened(name, carried, FakeProvider(free.getsockname()[1], tmp_path / "none"), tmp_path)
+        result = channel.send(message())
+        channel.close()
+    if CASES[name].sure:
+        assert isinstance(result, Refused) and result.retry_after and result.ends is None, result
+    else:
+        assert isinstance(result, InDoubt), result
 
 
 def test_a_channel_is_declared_under_its_name_and_says_what_it_carries() -> None:
