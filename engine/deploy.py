@@ -24,7 +24,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from engine.cohort.program import Program
-from engine.flows import ENTRYPOINTS, MARK, attribute, compiled, session
+from engine.flows import ENTRYPOINTS, MARK, attribute, compiled, session, tags
 from engine.prefect_server import QUIET
 from engine.runtime.advance import Shard
 from engine.runtime.runtime import Runtime
@@ -94,7 +94,7 @@ async def _one(
         name=name,
         version=flow.version,
         description=f"{program.journey.title or program.name}\n\n{steps}",
-        tags=[MARK, program.name, f"v{program.number}"],
+        tags=tags(program),
         parameters=parameters,
         parameter_openapi_schema=_schema(flow),
         enforce_parameter_schema=False,

@@ -90,11 +90,10 @@ class JourneyFlow:
         """One run in this process, for a visitor. Returns its last state; raises what Prefect's API raises."""
         token = uuid4().hex
         parameters = {"journey": self.program.name, "version": self.program.number, "run": token}
-        tags = [MARK, self.program.name, f"v{self.program.number}", self.program.journey.enter.type]
         self._visitors[token] = visitor
         try:
             engine = _Engine(flow=self.flow, parameters=parameters)
-            engine.opened = await self._opened(client, name, parameters, tags)
+            engine.opened = await self._opened(client, name, parameters, tags(self.program))
             async with engine.start():
                 while engine.is_running():
                     async with engine.run_context():
@@ -155,8 +154,15 @@ class JourneyFlow:
 
 
 def compiled(runtime: Runtime, program: Program) -> Flow[..., Any]:
-    """The flow of a journey, to be run by whoever wants to."""
-    return JourneyFlow(runtime, program).flow
+    """The flow of a journey, to be run by whoever wants to: its runs find their names themselves."""
+    journey = JourneyFlow(runtime, program)
+    journey.flow.flow_run_name = journey.passes.run_name
+    return journey.flow
+
+
+def tags(program: Program) -> list[str]:
+    """What the runs of a journey are found by: that they are ours, the journey, its version, its trigger."""
+    return [MARK, program.name, f"v{program.number}", program.journey.enter.type]
 
 
 class _Engine(AsyncFlowRunEngine[..., Any]):

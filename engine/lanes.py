@@ -22,7 +22,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from zoneinfo import ZoneInfo
 
 from engine import prefect_server
 from engine.cohort.program import Program
@@ -275,18 +274,13 @@ class Lane:
             self._leave()
         client = self.office.client() if self.visit is None else None
         if client is not None and (program := await self.office.call(self.passes.newest)) is not None:
-            self.visit = Visit(self.office, self.office.compiled(program), client, name or self._name())
+            self.visit = Visit(self.office, self.office.compiled(program), client, name or self.passes.run_name())
         return self.visit
 
     def _leave(self) -> None:
         if self.visit is not None:
             self.visit.leave()
             self.visit = None
-
-    def _name(self) -> str:
-        runtime = self.office.runtime
-        local = runtime.clock.now().astimezone(ZoneInfo(runtime.content.project.brand.timezone))
-        return f"{self.journey} {local:%Y-%m-%d %H:%M}"
 
     def _learn(self, outcome: Outcome) -> None:
         """Leave alone what failed or could not move, longer each time. Under a driver everything is tried when it says

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from engine.cohort.program import Program
 from engine.runtime.advance import WHOLE, Shard, StepReport
@@ -81,6 +82,11 @@ class Passes:
         self.runtime = runtime
         self.journey = journey
         self.threads = threads
+
+    def run_name(self) -> str:
+        """What a run that begins now is called: the journey, and the time on the brand's clock."""
+        local = self.runtime.clock.now().astimezone(ZoneInfo(self.runtime.content.project.brand.timezone))
+        return f"{self.journey} {local:%Y-%m-%d %H:%M}"
 
     async def due(self, held: frozenset[Place] = frozenset()) -> Ask | None:
         """What is due now and isn't held back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ def test_a_worker_takes_the_runs_of_a_deployed_journey_and_moves_its_customers(
     deployment = deployments(prefect, "one")["welcome/karibu"]
     assert deployment["entrypoint"] == "engine.worker.welcome"
     assert deployment["parameters"] == {"journey": "welcome", "version": 1, "part": 0, "of": 1}
+    assert set(deployment["tags"]) == {"karibu", "welcome", "v1", "event"}
     assert postgres_url not in str(deployment)
     shop.happens("signed_up", 4)
     with worker(prefect, root, postgres_url, "one"):
@@ -97,6 +99,8 @@ def test_a_worker_takes_the_runs_of_a_deployed_journey_and_moves_its_customers(
         assert run["state"]["name"] == "Completed", (root / "worker.log").read_text()
         assert "sent 4" in run["state"]["message"]
         assert shop.standing("welcome") == {"pause": 4}
+        assert re.fullmatch(r"welcome \d{4}-\d\d-\d\d \d\d:\d\d", run["name"])
+        assert {"karibu", "welcome", "v1", "event"} <= set(run["tags"])
         # Nobody is due any more, and a run says so.
         again = finished(prefect, start(prefect, deployment))
         assert again["state"]["message"] == "nobody was due"
