@@ -11,7 +11,8 @@ from engine.language.content import Content, journey_file
 from engine.language.errors import Path, Problem, did_you_mean
 from engine.language.fields import percent_text
 from engine.language.graph import Graph, Placed, placed
-from engine.language.journey import MESSAGES, Journey, SplitArm, StepModel
+from engine.language.journey import LONGEST_GOAL, MESSAGES, Journey, SplitArm, StepModel
+from engine.language.moments import duration_text
 from engine.language.yaml import Document, Scalar
 
 RESERVED = frozenset(
@@ -44,6 +45,7 @@ def problems(content: Content) -> Iterator[Problem]:
             _saved,
             _apart,
             _jumps,
+            _goal,
             _unreachable,
             _restless,
             _shares,
@@ -125,6 +127,15 @@ def _jumps(way: _Way) -> Iterator[Problem]:
     goal = way.journey.goal
     if goal and goal.jump and goal.jump not in way.graph.nodes:
         yield way.document.problem(("goal", "jump"), *_unknown_step(goal.jump, way))
+
+
+def _goal(way: _Way) -> Iterator[Problem]:
+    """A goal ends before a version that was replaced is forgotten."""
+    goal = way.journey.goal
+    if goal and goal.within > LONGEST_GOAL:
+        longest = duration_text(LONGEST_GOAL)
+        message = f"a goal is measured for {longest} at most, and this is {duration_text(goal.within)}"
+        yield way.document.problem(("goal", "within"), message, f"write {longest} or less")
 
 
 def _unknown_step(name: str, way: _Way) -> tuple[str, str | None]:

@@ -50,6 +50,10 @@ from engine.language.naming import either, first_named, unknown
 from engine.language.registry import Registry
 from engine.language.types import Type
 
+LONGEST_GOAL = timedelta(days=365)
+"""So long after an entry its goal may still be reached: the engine keeps the goals of versions that were replaced for
+little longer."""
+
 MESSAGES = ("send", "ask")
 """Steps whose message a journey may speak of: opened("id"), clicked("id")."""
 

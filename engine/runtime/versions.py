@@ -15,6 +15,7 @@ from engine.cohort.program import Program
 from engine.language.content import Content, journey_file, load_journey_source
 from engine.language.errors import ContentError
 from engine.language.graph import Graph
+from engine.language.journey import LONGEST_GOAL
 from engine.language.registry import Registry
 from engine.runtime import admission
 from engine.store import published
@@ -24,7 +25,7 @@ from triggers.segment import SegmentTrigger
 log = logging.getLogger("karibu.runtime")
 
 LIVE, RETIRED, STOPPED = "live", "retired", "stopped"
-GOALS_STAY_OPEN = timedelta(days=366)
+GOALS_STAY_OPEN = LONGEST_GOAL + timedelta(days=1)
 """So long after an entry its version is still loaded for its goal; the goal's own window is asked when an event comes.
 """
 
