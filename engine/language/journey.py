@@ -303,9 +303,6 @@ class Goal(Model):
         return self
 
 
-"""Steps of the language that this version doesn't carry out: refused by name, until a class takes the name."""
-
-
 def _registry(info: ValidationInfo) -> Registry:
     if not isinstance(info.context, Registry):
         raise TypeError("steps and triggers are read with the registry as the validation context")
