@@ -6,6 +6,7 @@ Values have the form in which a shop sends them: money in the currency's unit, m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from engine.language.content import Content
+from engine.language.errors import Wrong
 from engine.language.registry import Registry
 from engine.language.types import Kind, Type
+from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
 from engine.runtime.agreed import Word, history
 from engine.runtime.explain import explain, find
@@ -132,6 +135,7 @@ def _events(connection: Connection, customer_id: int, vocabulary: Vocabulary) ->
                 "source": row.source,
                 "key": row.key,
                 "properties": {name: _said(v, types.get(name), vocabulary) for name, v in row.properties.items()},
+                "wrong": sorted(name for name, v in row.properties.items() if _wrong(v, types.get(name), vocabulary)),
             }
         )
     return told
@@ -188,6 +192,16 @@ def _messages(connection: Connection, customer_id: int) -> list[dict[str, Any]]:
     ]
 
 
+def _wrong(value: Any, type_: Type | None, vocabulary: Vocabulary) -> bool:
+    """Whether a kept value is of another type than declared, so that no condition sees it."""
+    if type_ is None:
+        return False
+    try:
+        return bool(stored(_said(value, type_, vocabulary), type_, vocabulary.digits, vocabulary.timezone) != value)
+    except Wrong:
+        return True
+
+
 def _said(value: Any, type_: Type | None, vocabulary: Vocabulary) -> Any:
     """A kept value in the form it is sent in. One of another type than declared was kept as it was sent."""
     if type_ is None or value is None:
@@ -202,4 +216,6 @@ def _said(value: Any, type_: Type | None, vocabulary: Vocabulary) -> Any:
         return value
     if kind is Kind.MONEY:
         return value / 10**vocabulary.digits
-    return utc(moment(value)) if kind is Kind.INSTANT else value
+    with suppress(OverflowError):  # a number that is no moment of any year
+        return utc(moment(value)) if kind is Kind.INSTANT else value
+    return value

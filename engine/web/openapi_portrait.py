@@ -56,6 +56,7 @@ EXAMPLE: dict[str, Any] = {
             "source": "api",
             "key": "order-17",
             "properties": {"total": 49.9, "order_id": "17"},
+            "wrong": [],
         }
     ],
     "journeys": [
@@ -121,7 +122,7 @@ def schema() -> dict[str, Any]:
             "tags": texts,
             "segments": texts,
             "tallies": {"type": "object", "additionalProperties": tally},
-            "events": _list({**happened, "properties": {"type": "object"}}) | {"maxItems": LATEST},
+            "events": _list({**happened, "properties": {"type": "object"}, "wrong": texts}) | {"maxItems": LATEST},
             "journeys": _list({**way, "decisions": _list(line)}),
             "messages": _list({**message, "reason": perhaps, "queued": MOMENT, "settled": ended})
             | {"maxItems": LATEST},
