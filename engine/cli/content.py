@@ -173,13 +173,16 @@ def schema(
         bool, typer.Option("--write", help="Write them into the project, where VS Code finds them.")
     ] = False,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Give the JSON Schemas of the files, for editors.
 
-    With them an editor completes and checks while you type."""
+    With them an editor completes and checks while you type. They are JSON with --json and without."""
     from engine.builtins import registry
     from engine.language.schema import schemas, settings
 
+    if write and as_json:
+        raise Told("--write and --json exclude each other")
     if kind is not None:
         known(kind, KINDS, "kind of file", "one of " + ", ".join(KINDS))
     made = schemas(registry())

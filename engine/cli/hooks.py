@@ -65,11 +65,12 @@ def list_(
     say("\nkaribu hooks show ID tells what came. Say in project.yaml what it is here, then: karibu hooks replay")
 
 
-@command(ASK, "karibu hooks show 17", name="show", group=hooks)
+@command(ASK, "karibu hooks show 17", "karibu hooks show 17 --json", name="show", group=hooks)
 def show(
     ctx: typer.Context,
     number: Annotated[int, typer.Argument(metavar="ID", help="Its id, as karibu hooks list tells it.")],
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Show one of them, as it came.
 
@@ -84,12 +85,17 @@ def show(
             one = kept.one(connection, number)
     if one is None:
         raise _unknown([number])
+    headers = one.reading.headers if one.reading else {}
+    if as_json:
+        said = {"source": one.source, "topic": one.topic, "came": one.received_at, "why": one.reason}
+        say_json({**said, "headers": headers, "body": one.body, "replayable": one.reading is not None})
+        return
     told = [
         ("source", one.source),
         ("topic", one.topic or "-"),
         ("came", words.time(one.received_at)),
         ("why", one.reason),
-        *((f"{name}:", value) for name, value in sorted((one.reading.headers if one.reading else {}).items())),
+        *((f"{name}:", value) for name, value in sorted(headers.items())),
     ]
     say(columns(told))
     say()
