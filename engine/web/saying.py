@@ -69,8 +69,8 @@ class Asked:
 
 @dataclass
 class Heard:
-    """Events to be taken, with what was said of each; who of them say when; customers told by more than one name, who
-    are to be introduced first, by the places of their events; and what is kept instead."""
+    """Events to be taken, with what was said of each; who of them say themselves when they happened; customers told by
+    more than one name, who are to be introduced first, by the places of their events; and what is kept instead."""
 
     events: list[tuple[Incoming, Told]] = field(default_factory=list)
     dated: set[int] = field(default_factory=set)
@@ -105,7 +105,7 @@ def hear(
             heard.kept.append(to_keep(one, f"{fault.path}: {fault.message}", asked))
         for _, incoming in posted.events:
             place = len(heard.events)
-            if posted.dated and one.occurred_at is not None:
+            if posted.dated and one.occurred_at is not None and not one.reckoned:
                 heard.dated.add(place)
             if posted.whos:
                 heard.whos[place] = posted.whos[0]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from engine.runtime.clock import VirtualClock
 from engine.runtime.keys import create, mint
-from tests.sources.conftest import Open, Shop
+from tests.sources.conftest import NOW, Open, Shop
 from triggers.sources.segment_spec import LARGEST_BATCH, LARGEST_CALL
 
 MINTED = mint()
@@ -120,3 +122,19 @@ def test_a_message_that_comes_again_counts_once(here: Shop) -> None:
         assert here.post("/v1/track", body(properties={"n": n}), BASIC).status_code == 200
     assert [row.properties for row in here.events()] == [{"n": 1}]
     assert [row[2] for row in here.kept()] == ["another event has this key"]
+
+
+@pytest.mark.parametrize("path", ["track", "batch"])
+@pytest.mark.parametrize("more", [{"timestamp": (NOW - timedelta(hours=1)).isoformat()}, {}], ids=["dated", "undated"])
+def test_a_call_that_an_sdk_sends_again_later_is_the_same_call(here: Shop, path: str, more: dict[str, Any]) -> None:
+    clock, call = here.app.clock, CALL | {"type": "track"} | more
+    assert isinstance(clock, VirtualClock)
+    # The SDK's clock is a minute slow, and the way takes another while each time.
+    for after, way in ((0, 0.1), (30, 2.5), (300, 0.4)):
+        sent = NOW + timedelta(seconds=after - 60)
+        clock.advance_to(NOW + timedelta(seconds=after + way))
+        content = ({"batch": [call]} if path == "batch" else call) | {"sentAt": sent.isoformat()}
+        assert here.post(f"/v1/{path}", json.dumps(content).encode(), BASIC).status_code == 200
+    ((*_, at, _),) = here.events()
+    assert at == NOW + timedelta(seconds=0.1) - (timedelta(hours=1, seconds=-60) if more else timedelta())
+    assert not here.kept()

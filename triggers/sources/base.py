@@ -91,7 +91,8 @@ class Told:
 
     `profile` speaks the door's words (first_name, locale, …). Amounts are texts in units of `currency`. `first`: told
     again with other content, the first telling stands (a state that is repeated with every change of an order).
-    `part`: of the payload, what it was read from; None: all of it."""
+    `part`: of the payload, what it was read from; None: all of it. `reckoned`: `occurred_at` is worked out from when it
+    came, so it is another one each time the same event is sent."""
 
     who: Who
     event: str
@@ -103,6 +104,7 @@ class Told:
     currency: str | None = None
     first: bool = False
     part: Any = None
+    reckoned: bool = False
 
     def __post_init__(self) -> None:
         if self.occurred_at is not None and self.occurred_at.tzinfo is None:

@@ -7,7 +7,8 @@ here, and project.yaml may say otherwise. An event that no table names is called
 `Trial Started` is `trial_started`.
 
 A sender's clock may be wrong: what counts is how long before sending it happened, and when it came,
-`received - (sentAt - timestamp)`.
+`received - (sentAt - timestamp)`. A call that is sent again comes out at another moment, and is the same call: its
+`messageId` says so, not its time.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Segment(Source):
         """A call of this kind, or the calls of a `batch`, as an SDK sends them."""
         sent = moment(payload, "sentAt")
         if kind != "batch":
-            return self.call(kind, payload, happened(payload, sent, received))
+            return self.call(kind, payload, happened(payload, sent, received), reckoned=True)
         said: list[Told | Untold] = []
         context = part(payload, "context")
         for one in entries(payload, "batch"):
@@ -94,11 +95,11 @@ class Segment(Source):
                 said.append(Untold(kind, f"a call may have {LARGEST_CALL} bytes", {"messageId": name}, name))
                 continue
             whole = one if part(one, "context") is not None or context is None else {**one, "context": context}
-            said += self.call(kind, whole, happened(one, moment(one, "sentAt") or sent, received))
+            said += self.call(kind, whole, happened(one, moment(one, "sentAt") or sent, received), reckoned=True)
         return said
 
-    def call(self, kind: str, one: Any, at: datetime | None) -> Said:
-        """One call, which happened then."""
+    def call(self, kind: str, one: Any, at: datetime | None, *, reckoned: bool = False) -> Said:
+        """One call, which happened then. `reckoned`: as far as we can tell from when it came."""
         name = text(one, "event") if kind == "track" else kind
         if name is None:
             return [Untold(kind, "it has no event", one)]
@@ -114,7 +115,7 @@ class Segment(Source):
         if not who:
             return [Untold(name, "it names no customer", one, key)]
         properties, currency = _properties(kind, name, one)
-        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency)]
+        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency, reckoned=reckoned)]
 
 
 def happened(one: Any, sent: datetime | None, received: datetime) -> datetime:
