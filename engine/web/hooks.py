@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -89,8 +88,8 @@ def _read(app: App, opened: Opened, headers: Headers, body: bytes) -> tuple[Said
     if not opened.source.verify(opened.secrets, headers, body, app.clock.now()):
         return answer(401, {"error": "this is not signed with the secret of this source"})
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        payload = opened.source.payload(headers, body)
+    except ValueError:
         return answer(400, {"error": "the body is no JSON"})
     noted = Noted(headers)
     return opened.source.read(noted, payload), Asked(payload, noted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -41,6 +42,38 @@ def test_a_binary_event_has_its_attributes_in_the_headers(shop: Open) -> None:
     assert here.post("/hooks/cloudevents", body, {**BEARER, **headers}).json()["accepted"] == 1
     # The same event, written the other way.
     assert here.post("/hooks/cloudevents", json.dumps(EVENT).encode(), BEARER).json()["duplicates"] == 1
+
+
+def test_a_header_is_decoded_once_and_freed_of_quotes() -> None:
+    source = CloudEvents(SourceOptions.model_validate(NAMED))
+    named = {"ce-id": "A%2517", "ce-source": "/duka/%E2%82%AC", "ce-type": '"example.order\\.paid"'}
+    (one,) = source.read(named | {"ce-subject": "amina%20%22o%22", "ce-time": "2026-03-02T08:30:00%2B03:00"}, {"n": 1})
+    assert isinstance(one, Told) and one.occurred_at is not None
+    assert (one.key, one.who.id) == ("/duka/\N{EURO SIGN}#A%17", 'amina "o"')
+    assert one.occurred_at.isoformat() == "2026-03-02T08:30:00+03:00"
+    (one,) = source.read(named | {"ce-subject": "%ff%"}, None)
+    assert isinstance(one, Told) and one.who.id == "\N{REPLACEMENT CHARACTER}%"
+
+
+def test_a_binary_event_needs_no_body(shop: Open) -> None:
+    here = shop({"cloudevents": NAMED})
+    headers = {f"ce-{name}": EVENT[name] for name in ("specversion", "id", "source", "type", "subject", "time")}
+    assert here.post("/hooks/cloudevents", b"", {**BEARER, **headers}).json() == {"accepted": 1, "duplicates": 0}
+    assert here.post("/hooks/cloudevents", b"{", {**BEARER, **headers}).status_code == 400
+    assert here.post("/hooks/cloudevents", b"", BEARER).status_code == 400
+    assert [(row.external_id, row.properties) for row in here.events()] == [(EVENT["subject"], {})]
+
+
+def test_binary_data_is_read_where_it_holds_json_and_kept_where_it_does_not() -> None:
+    source = CloudEvents(SourceOptions.model_validate(NAMED))
+    bare = {name: value for name, value in EVENT.items() if name != "data"}
+    packed = base64.b64encode(json.dumps(EVENT["data"]).encode()).decode()
+    assert source.read({}, bare | {"data_base64": packed})[0].key == source.read({}, EVENT)[0].key
+    (one,), (plain,) = source.read({}, bare | {"data_base64": packed}), source.read({}, EVENT)
+    assert isinstance(one, Told) and isinstance(plain, Told) and one.properties == plain.properties
+    for wrong in ("%%%", base64.b64encode(b"\x89PNG").decode(), "e30"):
+        (one,) = source.read({}, bare | {"data_base64": wrong})
+        assert isinstance(one, Untold) and one.reason == "its data is no JSON", wrong
 
 
 def test_a_sender_that_asks_if_it_may_send_is_told_so(shop: Open) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
+import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from engine.language.check_sources import IGNORE as IGNORE
@@ -144,6 +145,10 @@ class Source:
     def verify(self, secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> bool:
         """Whether whoever knows one of the secrets has sent this body. Never raises for what was sent."""
         raise NotImplementedError
+
+    def payload(self, headers: Headers, body: bytes) -> Any:
+        """What a genuine body holds. Raises ValueError when it is no JSON."""
+        return orjson.loads(body)
 
     def read(self, headers: Headers, payload: Any) -> Said:
         """What a genuine request says. Never raises for what was sent."""

@@ -2,7 +2,7 @@
 
     type      what project.yaml calls it, or the name of an event
     subject   the customer's id, unless the data says `customer`, as at POST /v1/events
-    data      the properties
+    data      the properties, or what is JSON in `data_base64`; there may be none
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md. They carry no signature:
 the sender shows the secret as `Authorization: Bearer`
@@ -11,9 +11,14 @@ the sender shows the secret as `Authorization: Bearer`
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import unquote
+
+import orjson
 
 from engine.language.registry import source
 from triggers.sources.base import IGNORE, Headers, Said, Source, Told, Untold, Who
@@ -33,10 +38,14 @@ class CloudEvents(Source):
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and shown_token(secrets, token.strip())
 
+    def payload(self, headers: Headers, body: bytes) -> Any:
+        """A binary event needs no data, and so no body."""
+        return None if "ce-type" in headers and not body else super().payload(headers, body)
+
     def read(self, headers: Headers, payload: Any) -> Said:
         if "ce-type" in headers:
             names = ("id", "source", "type", "subject", "time")
-            return self._one({name: headers.get(f"ce-{name}") for name in names} | {"data": payload}, payload)
+            return self._one({name: _decoded(headers.get(f"ce-{name}")) for name in names} | {"data": payload}, payload)
         batch = payload if isinstance(payload, list) else [payload]
         return [said for one in batch for said in self._one(one, one)]
 
@@ -52,7 +61,10 @@ class CloudEvents(Source):
             return [Untold(type_, "it has no id", payload)]
         # An id is the producer's own: only with `source` it is one for all.
         key = f"{text(one, 'source') or ''}#{name}"
-        data = mapping(one, "data")
+        try:
+            data = _data(one)
+        except ValueError:
+            return [Untold(type_, "its data is no JSON", payload, key)]
         said = data.get("customer")
         given = said if isinstance(said, Mapping) else {"id": text(said) or text(one, "subject")}
         who = Who(text(given, "id"), text(given, "email"), text(given, "phone"), text(given, "anonymous"))
@@ -61,3 +73,19 @@ class CloudEvents(Source):
         profile = {name: value for name, value in given.items() if name not in ADDRESSES}
         properties = known({name: value for name, value in data.items() if name != "customer"})
         return [Told(who, event, key, moment(one, "time"), properties, profile, part=payload)]
+
+
+def _data(one: Any) -> Mapping[str, Any]:
+    """The data, if it is an object. Raises ValueError when it is binary and holds no JSON."""
+    packed = text(one, "data_base64")
+    return mapping(one, "data") if packed is None else mapping(orjson.loads(base64.b64decode(packed, validate=True)))
+
+
+def _decoded(header: str | None) -> str | None:
+    """What a header says: freed of double quotes, then percent-decoded once
+    (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3132-http-header-values)."""
+    if header is None:
+        return None
+    if len(header) > 1 and header.startswith('"') and header.endswith('"'):
+        header = re.sub(r"\\(.)", r"\1", header[1:-1])
+    return unquote(header)
