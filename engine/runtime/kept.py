@@ -1,6 +1,7 @@
 """Webhooks that could not be taken as events, kept for a person to look at: an unknown topic, no customer named.
 
-Bounded: of each source the newest MOST rows, of each body the first LONGEST characters.
+Bounded: of each source MOST rows, of each body the first LONGEST characters. The topics share the room of their source:
+where there are too many rows, the oldest of those topics go that have most, so a noisy one costs the others nothing.
 """
 
 from __future__ import annotations
@@ -66,10 +67,12 @@ def keep(connection: Connection, source: str, parts: Sequence[Kept], now: dateti
     if not rows:
         return
     connection.execute(insert_ignore(connection, kept_hook), rows)
-    mine = select(kept_hook.c.id).where(kept_hook.c.source == source).order_by(kept_hook.c.id.desc())
-    oldest = connection.scalar(mine.offset(most).limit(1))
-    if oldest is not None:
-        connection.execute(delete(kept_hook).where(kept_hook.c.source == source, kept_hook.c.id <= oldest))
+    mine = kept_hook.c.source == source
+    if (connection.scalar(select(func.count()).where(mine)) or 0) > most:
+        newest = kept_hook.c.id.desc()
+        turn = func.row_number().over(partition_by=kept_hook.c.topic, order_by=newest)
+        over = select(kept_hook.c.id).where(mine).order_by(turn, newest).offset(most)
+        connection.execute(delete(kept_hook).where(kept_hook.c.id.in_(over)))
 
 
 def counts(connection: Connection) -> dict[str, int]:

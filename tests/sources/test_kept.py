@@ -36,6 +36,18 @@ def test_the_oldest_fall_out_of_each_source(database: Database) -> None:
         assert counts(connection) == {"other": 1, "shopify": 5}
 
 
+def test_a_noisy_topic_costs_the_others_nothing(database: Database) -> None:
+    with database.write() as connection:
+        keep(connection, "s", [Kept("rare", "unknown topic", "r1"), Kept("seldom", "unknown topic", "s1")], NOW, 5)
+        for n in range(9):
+            keep(connection, "s", [Kept("noise", "unknown topic", f"n{n}")], NOW, 5)
+        keep(connection, "s", [Kept("rare", "unknown topic", "r2")], NOW, 5)
+    assert bodies(database, "s") == ["r1", "s1", "n7", "n8", "r2"]
+    with database.write() as connection:
+        keep(connection, "s", [Kept(f"t{n}", "unknown topic", f"t{n}") for n in range(5)], NOW, 5)
+    assert bodies(database, "s") == [f"t{n}" for n in range(5)]
+
+
 def test_a_long_body_is_cut_and_any_text_can_be_kept(database: Database) -> None:
     strange = Kept("a\0b", "r" * 500, "x\0\ud800" + "y" * LONGEST, "k" * 500)
     with database.write() as connection:
