@@ -18,9 +18,11 @@ BELOW = "/v1/"
 PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST",
-    # X-Retry-Count: Segment's SDK says with it that it tries again, which it could not do otherwise.
+    # X-Retry-Count: Segment's SDK says with it that it tries again, which it could not do otherwise. AnonymousId is in
+    # all that RudderStack's sends, and the Rsa- ones when it tries again.
     "Access-Control-Allow-Headers": (
-        "Authorization, Content-Encoding, Content-Type, Idempotency-Key, X-API-Key, X-Retry-Count"
+        "Authorization, Content-Encoding, Content-Type, Idempotency-Key, X-API-Key, X-Retry-Count, AnonymousId, "
+        "Rsa-Recovered, Rsa-Retry-Attempt, Rsa-Retry-Reason, Rsa-Since-First-Attempt, Rsa-Since-Last-Attempt"
     ),
     "Access-Control-Max-Age": "3600",
 }

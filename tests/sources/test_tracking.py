@@ -72,6 +72,16 @@ def test_a_browser_writes_plain_text_with_the_key_in_it(here: Shop) -> None:
     assert "access-control-allow-credentials" not in asked.headers
 
 
+def test_a_page_may_send_the_headers_that_rudderstacks_sdk_writes(here: Shop) -> None:
+    asked = here.client.options(
+        "/v1/track", headers={"Origin": "https://duka.example", "Access-Control-Request-Method": "POST"}
+    )
+    allowed = {name.strip().lower() for name in asked.headers["access-control-allow-headers"].split(",")}
+    retry = {f"rsa-{name}" for name in ("recovered", "retry-attempt", "retry-reason")}
+    assert allowed >= {"authorization", "content-type", "anonymousid"} | retry
+    assert allowed >= {"rsa-since-first-attempt", "rsa-since-last-attempt"}
+
+
 def test_a_body_may_be_packed_and_its_size_is_that_of_what_is_in_it(here: Shop) -> None:
     packed = {**BASIC, "Content-Encoding": "gzip"}
     assert here.post("/v1/track", gzip.compress(body()), packed).status_code == 200
