@@ -96,7 +96,7 @@ def send(here: Shop, topic: str, payload: Any) -> Any:
             "2026-03-02T08:35",
             {"reason": "customer"},
         ),
-        ("refunds/create", REFUND, "order_refunded", "890088186047892319", "2026-03-02T08:40", {"total": "20.00"}),
+        ("refunds/create", REFUND, "refunded", "890088186047892319", "2026-03-02T08:40", {"total": "20.00"}),
         ("fulfillments/create", FULFILLMENT, "shipped", "123456", "2026-03-02T08:45", {"carrier": "UPS"}),
         (
             "fulfillments/update",
@@ -166,7 +166,7 @@ def test_a_refund_is_of_whoever_the_order_was_of(shop: Open) -> None:
     assert send(here, "refunds/create", REFUND) == {"accepted": 1, "duplicates": 0}
     assert [(row.external_id, row.name) for row in here.events()] == [
         ("207119551", "purchase"),
-        ("207119551", "order_refunded"),
+        ("207119551", "refunded"),
     ]
 
 

@@ -56,8 +56,8 @@ def test_each_state_counts_once_however_often_the_order_changes(shop: Open) -> N
         ("order_created", "49.90"),
         ("purchase", 4990),
         ("order_fulfilled", "39.90"),
-        ("order_refunded", "10.00"),
-        ("order_refunded", "5.00"),
+        ("refunded", "10.00"),
+        ("refunded", "5.00"),
     ]
     assert not here.kept()
 

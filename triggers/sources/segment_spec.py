@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from engine.language.registry import source
 from triggers.sources.base import IGNORE, Headers, Said, Source, SourceOptions, Told, Untold, Who
-from triggers.sources.parts import entries, known, mapping, moment, part, text
+from triggers.sources.parts import amount, entries, known, mapping, moment, part, text, total
 from triggers.sources.signatures import from_hex, signed
 
 LARGEST_CALL = 32 * 1024
@@ -37,13 +37,20 @@ EVENTS: Mapping[str, str] = {
     "screen": "screen_viewed",
     "group": "group_joined",
     "alias": "alias_known",
+    "Product Added": "cart_updated",
+    "Product Removed": "cart_updated",
+    "Cart Viewed": "cart_updated",
     "Order Completed": "purchase",
+    "Order Refunded": "refunded",
     "Application Installed": "app_installed",
 }
 """What calls and events are by default, where it isn't their own name in small letters."""
 
 SHOPPING = ("Order ", "Cart ", "Checkout ", "Product ", "Products ")
 """Events whose names begin so have the spec's e-commerce properties."""
+
+IN_THE_CART = ("Product Added", "Cart Viewed")
+"""Those of them whose products lie in a cart, and say what it is worth at least."""
 
 NEVER_A_TRAIT = ("id", "external_id", "consent", "tags", "push_token")
 """Words of a customer that a browser must not say: what somebody agreed to least of all."""
@@ -185,16 +192,20 @@ def _properties(kind: str, name: str, one: Any) -> tuple[dict[str, Any], str | N
     found = dict(given)
     currency = text(found.pop("currency", None)) if name.startswith(SHOPPING) else None
     if name.startswith(SHOPPING):
-        found |= _shopping(given)
+        found |= _shopping(name, given)
     return known(found), currency
 
 
-def _shopping(given: Mapping[str, Any]) -> dict[str, Any]:
+def _shopping(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The spec's e-commerce properties in ours. `revenue` is without tax and shipping, so `total` comes first."""
     products = entries(given, "products")
     alone = part(given, "product_id") is not None or part(given, "sku") is not None
-    items = [_item(one) for one in (products or ([given] if alone else []))]
-    amounts = [given[name] for name in ("total", "revenue", "value") if given.get(name) is not None]
+    if alone and not products and name != "Product Removed":
+        products = [given]
+    items = [_item(one) for one in products]
+    amounts = [given[key] for key in ("total", "revenue", "value") if given.get(key) is not None]
+    if not amounts and name in IN_THE_CART and (products or "products" in given):
+        amounts = [_worth(products)]
     return known(
         {
             "items": items or None,
@@ -203,6 +214,11 @@ def _shopping(given: Mapping[str, Any]) -> dict[str, Any]:
             "cart_id": text(given, "cart_id"),
         }
     )
+
+
+def _worth(products: Sequence[Mapping[str, Any]]) -> str:
+    each = [(amount(one, "price"), amount(one, "quantity")) for one in products]
+    return total(price * (n if n is not None else 1) for price, n in each if price is not None) or "0"
 
 
 def _item(product: Mapping[str, Any]) -> dict[str, Any]:

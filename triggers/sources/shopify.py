@@ -33,7 +33,7 @@ class Shopify(Source):
         "orders/paid": "purchase",
         "orders/fulfilled": "order_fulfilled",
         "orders/cancelled": "order_cancelled",
-        "refunds/create": "order_refunded",
+        "refunds/create": "refunded",
         "fulfillments/create": "shipped",
         "fulfillments/update": "delivered",
         "carts/create": "cart_updated",

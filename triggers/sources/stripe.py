@@ -52,7 +52,7 @@ class Stripe(Source):
         "checkout.session.expired": "checkout_expired",
         "payment_intent.succeeded": "payment_succeeded",
         "payment_intent.payment_failed": "payment_failed",
-        "charge.refunded": "order_refunded",
+        "charge.refunded": "refunded",
         "invoice.paid": "invoice_paid",
         "invoice.payment_failed": "payment_failed",
         "customer.created": "signed_up",

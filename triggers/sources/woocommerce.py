@@ -46,7 +46,7 @@ class WooCommerce(Source):
         "order.paid": "purchase",
         "order.completed": "order_fulfilled",
         "order.cancelled": "order_cancelled",
-        "order.refunded": "order_refunded",
+        "order.refunded": "refunded",
         "customer.created": "signed_up",
         "customer.updated": "customer_updated",
         "customer.deleted": "account_closed",
