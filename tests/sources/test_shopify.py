@@ -175,6 +175,21 @@ def test_a_cart_names_nobody_but_itself_and_is_no_customer_with_an_address() -> 
     assert told("checkouts/create", CHECKOUT).who == Who(None, "amina@shop.example", None, f"cart:{CART['token']}")
 
 
+def test_a_cart_is_of_whoever_ordered_it(shop: Open) -> None:
+    here = shop({"shopify": {}})
+    send(here, "carts/create", CART)
+    send(here, "orders/paid", ORDER | {"cart_token": CART["token"]})
+    theirs = {row.name: row.external_id for row in here.events()}
+    assert (theirs["cart_updated"], theirs["purchase"]) == ("207119551", "207119551")
+    send(here, "carts/update", CART | {"updated_at": "2026-03-02T08:20:00Z"})
+    assert {row.external_id for row in here.rows(customer.c.external_id)} == {"207119551"}
+
+
+def test_a_guest_with_a_cart_is_known_by_their_address_still() -> None:
+    guest = ORDER | {"customer": None, "email": "amina@shop.example", "cart_token": CART["token"]}
+    assert told("orders/paid", guest).who == Who(None, "amina@shop.example")
+
+
 def test_a_guest_is_known_by_their_address(shop: Open) -> None:
     here = shop({"shopify": {}})
     send(here, "orders/paid", ORDER | {"customer": None, "email": "Amina@Shop.example"})

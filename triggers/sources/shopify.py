@@ -73,20 +73,23 @@ class Shopify(Source):
 
 def _order(when: str) -> Reader:
     def read(order: Mapping[str, Any]) -> dict[str, Any]:
-        customer = mapping(order, "customer")
+        customer, cart = mapping(order, "customer"), text(order, "cart_token")
+        number = text(customer, "id")
         return {
             "key": text(order, "id"),
             "who": Who(
-                text(customer, "id"),
+                number,
                 text(customer, "email") or text(order, "email") or text(order, "contact_email"),
                 text(customer, "phone") or text(order, "phone"),
+                # Who has no id is found by their address: a cart is of one order, and they may have many.
+                f"cart:{cart}" if cart and number else None,
             ),
             "occurred_at": moment(order, when) or moment(order, "updated_at") or moment(order, "created_at"),
             "properties": known(
                 {
                     "order_id": text(order, "id"),
                     "order_number": text(order, "name"),
-                    "cart_id": text(order, "cart_token"),
+                    "cart_id": cart,
                     "total": text(order, "total_price"),
                     "items": _items(order),
                     "reason": text(order, "cancel_reason") if when == "cancelled_at" else None,
