@@ -48,9 +48,11 @@ def strangers(connection: Connection, whos: Sequence[Who]) -> list[Who]:
     addresses = {name for who in told for name in who.names[1:] if not name.startswith(ANONYMOUS)}
     devices = {name for who in told if who.anonymous_id for name in (who.name, ANONYMOUS + who.anonymous_id)}
     lone = own(connection, addresses) if addresses else {}
-    found = known(connection, devices) if devices else {}
+    found = known(connection, devices | {who.former for who in told if who.former}) if devices else {}
 
     def strange(who: Who) -> bool:
+        if who.former in found and found[who.former] != found.get(who.name):
+            return True
         if any(name in lone for name in who.names[1:]):
             return True
         if who.anonymous_id is None:
@@ -83,7 +85,8 @@ class People:
         """Somebody is known by all these names from now on: what the anonymous id or the address did is theirs.
 
         An anonymous id that belongs to another customer of the shop (they share a device) merges nobody: it only leads
-        here from now on. An address merges only a customer who is known by nothing else.
+        here from now on. An address merges only a customer who is known by nothing else. A `former` id merges whoever
+        has it, like `merge`.
 
         A page, that is anybody, merges only who has no name but an anonymous id, by that id. Somebody known gets of
         them what they did, and facts that nobody has told; nobody `vouched` for is merged into somebody known."""
@@ -91,6 +94,8 @@ class People:
         def write(connection: Connection) -> Told:
             told = self._known(connection, who.name)
             mine = known(connection, [who.name])[who.name]
+            if who.former and (theirs := known(connection, [who.former]).get(who.former)):
+                mine = self._one(connection, mine, theirs, told)
             for name in who.names[1:]:
                 theirs = known(connection, [name]).get(name)
                 if theirs == mine:
@@ -118,10 +123,8 @@ class People:
             mine, theirs = found[winner], found.get(loser)
             if theirs is None:
                 lead(connection, loser, mine, self.now)
-            elif theirs != mine:
-                if nameless(_external_id(connection, mine)) and not nameless(_external_id(connection, theirs)):
-                    mine, theirs = theirs, mine
-                self._merge(connection, mine, theirs, told)
+            else:
+                mine = self._one(connection, mine, theirs, told)
             told.customer = _external_id(connection, mine)
             return told
 
@@ -162,6 +165,15 @@ class People:
         if fresh:
             Writer(connection, self.now).customers([name], {} if created is None else {name: created})
         return Told(name, created=fresh)
+
+    def _one(self, connection: Connection, mine: int, theirs: int, told: Told) -> int:
+        """Whoever of the two stays, when they are one: `mine`, if not only the other has an id of the shop's."""
+        if theirs == mine:
+            return mine
+        if nameless(_external_id(connection, mine)) and not nameless(_external_id(connection, theirs)):
+            mine, theirs = theirs, mine
+        self._merge(connection, mine, theirs, told)
+        return mine
 
     def _merge(self, connection: Connection, winner: int, loser: int, told: Told, *, page: bool = False) -> None:
         event, wakes = merge(connection, self.programs, winner, loser, self.now, page=page)

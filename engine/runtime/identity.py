@@ -33,13 +33,20 @@ _HASHES: Mapping[str, Column[str]] = {EMAIL: customer.c.email_hash, PHONE: custo
 @dataclass(frozen=True)
 class Who:
     """Somebody, by all that a sender knows of them. Addresses are their keyed hashes (`door.who_of` makes them).
-    `page`: the sender is a page with a browser key, so anybody."""
+    `page`: the sender is a page with a browser key, so anybody. `renamed`: the anonymous id may be an external id that
+    they had before."""
 
     external_id: str | None = None
     anonymous_id: str | None = None
     email_hash: str | None = None
     phone_hash: str | None = None
     page: bool = False
+    renamed: bool = False
+
+    @property
+    def former(self) -> str | None:
+        """The external id that they may have had before. A page's word for it counts for nothing."""
+        return self.anonymous_id if self.renamed and not self.page else None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def hear(
             if posted.dated and one.occurred_at is not None and not one.reckoned:
                 heard.dated.add(place)
             if posted.whos:
-                heard.whos[place] = posted.whos[0]
+                heard.whos[place] = replace(posted.whos[0], renamed=one.who.renamed)
             profile = _agreed(incoming.profile or Profile(page=page), one, source, topics, door, now)
             heard.events.append((replace(incoming, source=source, profile=profile), one))
     return heard

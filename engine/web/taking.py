@@ -6,6 +6,7 @@ What became of it is a plain value; each route tells it in its sender's words.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -81,9 +82,8 @@ async def offer(
     try:
         heard = await run_in_threadpool(_hear, app, name, source, said, page, asked)
         verdicts: list[Verdict] = []
-        for start in range(0, len(heard.events), MOST_EVENTS):  # as many as one transaction takes
-            part = [event for event, _ in heard.events[start : start + MOST_EVENTS]]
-            places = range(start, start + len(part))
+        for places in _parts(heard):
+            start, part = places.start, [heard.events[place][0] for place in places]
             dated = frozenset(place - start for place in places if place in heard.dated)
             whos = {place - start: heard.whos[place] for place in places if place in heard.whos}
             verdicts += await accept(intake, Request(part, dated), whos, also_refused=True)
@@ -99,6 +99,17 @@ async def offer(
     except Exception as error:
         return _away(name, error)
     return Taken(verdicts.count("accepted"), verdicts.count("duplicate"), len(left)), left
+
+
+def _parts(heard: Heard) -> Iterator[range]:
+    """The places of the events in parts: as many as one transaction takes. A part begins with whoever gets another id:
+    all that came before has made them known by the old one."""
+    start = 0
+    for place in range(1, len(heard.events) + 1):
+        renamed = place in heard.whos and heard.whos[place].former is not None
+        if place == len(heard.events) or place - start == MOST_EVENTS or renamed:
+            yield range(start, place)
+            start = place
 
 
 def _away(name: str, error: Exception) -> Refused:

@@ -173,7 +173,12 @@ def test_each_call_is_an_event_of_its_own() -> None:
     assert told("screen", name="Home").event == "screen_viewed"
     assert told("group", groupId="g1", traits={"plan": "pro"}).properties == {"group_id": "g1", "plan": "pro"}
     alias = told("alias", previousId="anon")
-    assert (alias.event, alias.who) == ("alias_known", Who(id="amina", anonymous="anon"))
+    assert (alias.event, alias.who) == ("alias_known", Who(id="amina", anonymous="anon", renamed=True))
+
+
+def test_an_alias_that_segment_passes_on_may_be_a_pages_word() -> None:
+    (one,) = SEGMENT.read({}, {"type": "alias", "userId": "amina", "previousId": "asha", "messageId": "m"})
+    assert isinstance(one, Told) and one.who == Who(id="amina", anonymous="asha")
 
 
 def test_a_batch_shares_its_context_and_its_clock() -> None:

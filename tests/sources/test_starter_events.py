@@ -32,7 +32,7 @@ def content() -> Content:
 
 
 def defaults(name: str) -> set[str]:
-    topics = EVENTS if name == "segment" else registry().sources[name].topics or {}  # type: ignore[attr-defined]
+    topics = EVENTS if name == "segment" else registry().sources[name].topics or {}
     return set(topics.values())
 
 

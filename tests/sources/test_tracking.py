@@ -148,3 +148,46 @@ def test_a_call_that_an_sdk_sends_again_later_is_the_same_call(here: Shop, path:
     ((*_, at, _),) = here.events()
     assert at == NOW + timedelta(seconds=0.1) - (timedelta(hours=1, seconds=-60) if more else timedelta())
     assert not here.kept()
+
+
+PING, ALIAS = CALL | {"userId": "asha"}, {"userId": "amina", "previousId": "asha", "messageId": "m-2"}
+
+
+def secret(here: Shop) -> dict[str, str]:
+    with here.app.database.write() as connection:
+        return {"X-API-Key": create(connection, "the shop", "write", here.app.clock.now()).text}
+
+
+@pytest.mark.parametrize("path", ["alias", "batch"])
+def test_an_alias_of_an_id_that_somebody_has_makes_the_two_one(here: Shop, path: str) -> None:
+    key = secret(here)
+    if path == "batch":
+        calls = [PING | {"type": "track"}, ALIAS | {"type": "alias"}, PING | {"type": "track", "messageId": "m-3"}]
+        assert here.post("/v1/batch", json.dumps({"batch": calls}).encode(), key).status_code == 200
+    else:
+        for kind, call in (("track", PING), ("alias", ALIAS), ("alias", ALIAS), ("track", PING | {"messageId": "m-3"})):
+            assert here.post(f"/v1/{kind}", json.dumps(call).encode(), key).status_code == 200
+    assert [(row.external_id, row.name) for row in here.events()] == [
+        ("amina", "ping"),
+        ("amina", "customer_merged"),
+        ("amina", "alias_known"),
+        ("amina", "ping"),
+    ]
+    assert not here.kept()
+
+
+def test_an_alias_of_an_id_that_nobody_has_is_an_anonymous_one(here: Shop) -> None:
+    key = secret(here)
+    for kind, call in (("track", CALL | {"userId": None, "anonymousId": "asha"}), ("alias", ALIAS)):
+        assert here.post(f"/v1/{kind}", json.dumps(call).encode(), key).status_code == 200
+    assert {row.external_id for row in here.events()} == {"amina"}
+    assert here.post("/v1/track", json.dumps(PING | {"messageId": "m-3"}).encode(), key).status_code == 200
+    assert here.events()[-1].external_id == "asha"
+
+
+def test_a_pages_alias_makes_no_two_customers_one(here: Shop) -> None:
+    key = secret(here)
+    assert here.post("/v1/track", json.dumps(PING).encode(), key).status_code == 200
+    for _ in range(2):
+        assert here.post("/v1/alias", json.dumps(ALIAS).encode(), BASIC).status_code == 200
+    assert [(row.external_id, row.name) for row in here.events()] == [("asha", "ping"), ("amina", "alias_known")]

@@ -63,13 +63,15 @@ class SourceOptions(Model):
 class Who:
     """A customer as a source knows them: the shop's own id, addresses, an anonymous id.
 
-    `of`: keys of earlier events of the same source; whoever one of them was of is meant."""
+    `of`: keys of earlier events of the same source; whoever one of them was of is meant. `renamed`: the anonymous id
+    may be an id of the shop's that they had before; whoever has it is the same customer."""
 
     id: str | None = None
     email: str | None = None
     phone: str | None = None
     anonymous: str | None = None
     of: tuple[str, ...] = ()
+    renamed: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.id or self.email or self.phone or self.anonymous or self.of)

@@ -89,7 +89,7 @@ class Segment(Source):
         """A call of this kind, or the calls of a `batch`, as an SDK sends them."""
         sent = moment(payload, "sentAt")
         if kind != "batch":
-            return self.call(kind, payload, happened(payload, sent, received), reckoned=True)
+            return self.call(kind, payload, happened(payload, sent, received), here=True)
         said: list[Told | Untold] = []
         context = part(payload, "context")
         for one in entries(payload, "batch"):
@@ -102,11 +102,12 @@ class Segment(Source):
                 said.append(Untold(kind, f"a call may have {LARGEST_CALL} bytes", {"messageId": name}, name))
                 continue
             whole = one if part(one, "context") is not None or context is None else {**one, "context": context}
-            said += self.call(kind, whole, happened(one, moment(one, "sentAt") or sent, received), reckoned=True)
+            said += self.call(kind, whole, happened(one, moment(one, "sentAt") or sent, received), here=True)
         return said
 
-    def call(self, kind: str, one: Any, at: datetime | None, *, reckoned: bool = False) -> Said:
-        """One call, which happened then. `reckoned`: as far as we can tell from when it came."""
+    def call(self, kind: str, one: Any, at: datetime | None, *, here: bool = False) -> Said:
+        """One call, which happened then. `here`: an SDK has sent it here with a key, and not Segment, which also passes
+        on what pages say. Then its time is worked out from when it came."""
         name = text(one, "event") if kind == "track" else kind
         if name is None:
             return [Untold(kind, "it has no event", one)]
@@ -118,11 +119,11 @@ class Segment(Source):
             return [Untold(name, "this can't be an event's name", one, key)]
         # RudderStack's SDKs write the traits of identify into the context, where Segment's are those known before.
         traits = {**mapping(one, "context", "traits"), **(mapping(one, "traits") if kind == "identify" else {})}
-        who = _who(kind, one, traits)
+        who = _who(kind, one, traits, here)
         if not who:
             return [Untold(name, "it names no customer", one, key)]
         properties, currency = _properties(kind, name, one)
-        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency, reckoned=reckoned)]
+        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency, reckoned=here)]
 
 
 def happened(one: Any, sent: datetime | None, received: datetime) -> datetime:
@@ -142,9 +143,10 @@ def in_small_letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", parted.lower()).lstrip("_0123456789")[:63].rstrip("_")
 
 
-def _who(kind: str, one: Any, traits: Mapping[str, Any]) -> Who:
+def _who(kind: str, one: Any, traits: Mapping[str, Any], here: bool) -> Who:
     if kind == "alias":
-        return Who(id=text(one, "userId"), anonymous=text(one, "previousId"))
+        # https://segment.com/docs/connections/spec/alias/: it is an anonymous id, or a user id that they had.
+        return Who(id=text(one, "userId"), anonymous=text(one, "previousId"), renamed=here)
     return Who(text(one, "userId"), text(traits, "email"), text(traits, "phone"), text(one, "anonymousId"))
 
 
