@@ -76,6 +76,7 @@ these = Table(
 )
 
 ENTERS = "enters"
+RESTARTED = "restarted"
 REFUSED = ("no_key", "audience", "again", "limit")
 
 _ANYBODY_AT_THE_DOOR = select(candidate.c.journey).where(candidate.c.journey == bindparam("door")).limit(1)
@@ -199,14 +200,14 @@ def _end_running(connection: Connection, program: Program, now: datetime) -> Non
         connection,
         step=None,
         who=enrolment.c.journey == program.name,
-        judgement=Judgement(literal("restarted"), event_id=arriving.c.event_id),
+        judgement=Judgement(literal(RESTARTED), event_id=arriving.c.event_id),
         now=now,
         pass_id="entry",
         first=(arriving, on),
         people=False,
         wait=True,
     )
-    cohort.finish("restarted", "restarted")
+    cohort.finish(RESTARTED, RESTARTED)
 
 
 def _enrol(connection: Connection, program: Program, now: datetime) -> tuple[int, int]:

@@ -35,7 +35,7 @@ from engine.cohort.cohort import EXITED, Cohort, Judgement, entry_event, with_pe
 from engine.cohort.onward import Onward
 from engine.cohort.program import Program
 from engine.cohort.scope import Scope
-from engine.runtime.entry import ENTERS, Entered, arriving, enter
+from engine.runtime.entry import ENTERS, RESTARTED, Entered, arriving, enter
 from engine.store import marks
 from engine.store.scratch import COUNTED, insert_ignore, scratch
 from engine.store.tables import IN_JOURNEY, NO_CHILD, customer, decision, enrolment, event, goal_reached
@@ -57,6 +57,8 @@ earlier = Table(
     postgresql_on_commit="DELETE ROWS",
 )
 """What happened to those who have just entered and was taken in before; `turn` counts the events of each."""
+
+restart = event.alias("restart")
 
 
 def lock_customers(connection: Connection, who: Select[Any] | Sequence[int]) -> None:
@@ -267,6 +269,7 @@ def reach_goals(
         event.c.name == goal.event,
         event.c.occurred_at >= _since(),
         event.c.occurred_at <= _since() + literal(span(goal.within)),
+        not_(_handed_over()),
         true() if only is None else only,
     )
     if goal.where is not None:
@@ -339,6 +342,15 @@ def _since() -> ColumnElement[Any]:
     """From when on events belong to an enrolment: since the event that let it in happened. The engine's own clock is
     ahead of that by as long as the event was on its way, and what happened meanwhile counts."""
     return func.coalesce(entry_event.c.occurred_at, enrolment.c.entered_at, type_=Instant())
+
+
+def _handed_over() -> ColumnElement[bool]:
+    """The entry had been ended by a restart when the event happened: the goal is the new entry's."""
+    ended = decision.outerjoin(restart, restart.c.id == decision.c.event_id)
+    since = func.coalesce(restart.c.occurred_at, decision.c.at, type_=Instant())
+    mine = and_(decision.c.enrolment_id == enrolment.c.id, decision.c.outcome == RESTARTED)
+    by_then = exists().select_from(ended).where(mine, since <= event.c.occurred_at)
+    return and_(enrolment.c.outcome.is_not_distinct_from(RESTARTED), by_then)
 
 
 def _events(arrived: FromClause) -> FromClause:

@@ -314,6 +314,17 @@ def test_a_goal_that_was_taken_in_before_the_entry_it_follows_counts(tmp_path: P
     assert found == [("amina", 2), ("baraka", 5)]
 
 
+def test_a_goal_from_before_a_restart_that_comes_late_is_the_ended_entrys(tmp_path: Path, database: Database) -> None:
+    body = LEAVES.replace("again: always", "again: restart")
+    shop = Shop.of(tmp_path, database, {"j": body})
+    shop.happens("amina", "purchase", at=START - timedelta(days=4))
+    shop.happens("amina", "purchase", at=START - timedelta(days=2))
+    shop.happens("amina", "shipped", at=START - timedelta(days=1))
+    shop.happens("amina", "shipped", at=START - timedelta(days=3))
+    reached = "SELECT e.outcome, g.event_id FROM goal_reached g JOIN enrolment e ON e.id = g.enrolment_id ORDER BY 2"
+    assert shop.rows(reached) == [(None, 3), ("restarted", 4)]
+
+
 def test_of_an_exit_and_a_goal_that_are_there_already_the_first_counts(tmp_path: Path, database: Database) -> None:
     body = LEAVES.replace("within: 7d", "within: 7d, on_reach: exit")
     shop = Shop.of(tmp_path, database, {"j": body})

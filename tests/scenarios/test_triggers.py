@@ -322,6 +322,34 @@ CASES: dict[str, tuple[str, str]] = {
         )
         + _story("too late", f"[{{event: signed_up}}, {SENT}, {{after: 8d, event: purchase, with: {{total: 50}}}}]"),
     ),
+    "an entry that is restarted hands its goal over to the new one": (
+        _enter(
+            "{event: cart, key: entry.cart_id, again: restart}",
+            "[{wait: 2d}, {exit: late}]",
+            "goal: {event: purchase, within: 7d, value: event.total}\n",
+        ),
+        _story(
+            "three changes and a purchase",
+            "[{event: cart, with: {cart_id: A}}, {after: 1h, event: cart, with: {cart_id: A}}, {ends: restarted}, "
+            "{after: 1h, event: cart, with: {cart_id: A}}, {ends: restarted}, "
+            "{after: 1h, event: purchase, with: {total: 80}}, {reaches: goal, value: 80}, "
+            "{at: 2026-03-04 11:00, ends: late}, {after: 1d, event: purchase, with: {total: 30}}]",
+        )
+        + _story(
+            "another cart's goal is its own",
+            "[{event: cart, with: {cart_id: A}}, {after: 1h, event: cart, with: {cart_id: B}}, "
+            "{after: 1h, event: cart, with: {cart_id: B}}, {ends: restarted}, "
+            "{after: 1h, event: purchase, with: {total: 80}}, {reaches: goal, value: 80}, {reaches: goal, value: 80}, "
+            "{at: 2026-03-04 09:00, ends: late}, {after: 2h, ends: late}]",
+        )
+        + _story(
+            "a purchase before the restart was the old one's",
+            "[{event: cart, with: {cart_id: A}}, {after: 1h, event: purchase, with: {total: 80}}, "
+            "{reaches: goal, value: 80}, {after: 1h, event: cart, with: {cart_id: A}}, {ends: restarted}, "
+            "{after: 1h, event: purchase, with: {total: 30}}, {reaches: goal, value: 30}, "
+            "{at: 2026-03-04 11:00, ends: late}]",
+        ),
+    ),
     "a goal may end the journey": (
         _enter("{event: signed_up}", WAIT, "goal: {event: purchase, within: 7d, on_reach: exit}\n"),
         _story(
