@@ -49,7 +49,7 @@ from engine.steps.call import ROUTE
 from engine.steps.send import Send
 from engine.steps.split import Split
 from engine.store.database import Database
-from engine.store.tables import IN_JOURNEY, candidate, customer, enrolment, message, zone_period
+from engine.store.tables import IN_JOURNEY, candidate, coupon, customer, enrolment, message, zone_period
 from engine.store.zones import instant
 
 SOURCE = "scenario"
@@ -64,6 +64,10 @@ PLENTY = 20
 
 class EngineFailed(Exception):
     """The engine could not do its part: what it says goes into the failure of the scenario."""
+
+
+THEIR_CODE = "{{ coupon.code }}"
+"""What a story writes in an event for the code that the customer was given."""
 
 
 class CannotHappen(Exception):
@@ -181,7 +185,7 @@ class Stage:
             self.clock.advance_to(told.deed.at)
         line, now = told.line, self.clock.now()
         if line.event is not None:
-            self._event(line.event, line.with_, live=True)
+            self._event(line.event, self._with_their_code(line.with_), live=True)
         elif line.updates is not None:
             self._update(line.updates)
         elif line.opts_out is not None:
@@ -204,6 +208,17 @@ class Stage:
         incoming = Incoming(self.id, name, key, self.clock.now(), properties, source=SOURCE)
         if self.runtime.ingest([incoming], live=live).parked:
             raise EngineFailed(f"the event {name} could not be matched with a journey; it is parked")
+
+    def _with_their_code(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        if THEIR_CODE not in given.values():
+            return given
+        theirs = coupon.join(customer, customer.c.id == coupon.c.customer_id)
+        last = select(coupon.c.code).select_from(theirs).where(customer.c.external_id == self.id)
+        with self.database.read() as connection:
+            code = connection.scalar(last.order_by(coupon.c.reserved_at.desc(), coupon.c.id.desc()).limit(1))
+        if code is None:
+            raise CannotHappen("no code was given until then")
+        return {name: code if value == THEIR_CODE else value for name, value in given.items()}
 
     def _update(self, given: Mapping[str, Any]) -> None:
         problems = Problems()

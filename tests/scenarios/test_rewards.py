@@ -121,6 +121,38 @@ CASES: dict[str, tuple[str, str]] = {
         - {ends: finished}
         """,
     ),
+    "a story can use the code that was given in it": (
+        """
+        enter: {event: signed_up}
+        steps:
+          - coupon: back-10
+          - send: email/code
+          - wait: 2d
+          - branch:
+              - if: did("purchase", where=event.coupon == coupon.code)
+                then: [{exit: used}]
+        """,
+        """
+        - scenario: used
+          start: 2026-03-02 09:00
+          customer: AMINA
+          story:
+            - {event: signed_up}
+            - {gives: coupon back-10}
+            - {sends: email/code}
+            - {after: 1d, event: purchase, with: {total: 30, coupon: "{{ coupon.code }}"}}
+            - {after: 1d, ends: used}
+        - scenario: another one
+          start: 2026-03-02 09:00
+          customer: AMINA
+          story:
+            - {event: signed_up}
+            - {gives: coupon back-10}
+            - {sends: email/code}
+            - {after: 1d, event: purchase, with: {total: 30, coupon: BACK-23456789}}
+            - {after: 1d, ends: finished}
+        """,
+    ),
     "a condition and a text can speak of the code": (
         """
         enter: {event: signed_up}
