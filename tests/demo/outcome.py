@@ -52,7 +52,7 @@ ASKED = {
 }
 
 
-CODE = re.compile(r"\b(BDAY|BACK)-[0-9A-Z]{6,}")
+CODE = re.compile(r"\b(BDAY|BACK|CART|HELLO)-[0-9A-Z]{6,}")
 
 EVENTS = select(event.c.id, event.c.source, event.c.key)
 
