@@ -57,7 +57,8 @@ class Incoming:
     """An event as it came: who (external id, or another name of `identity`), what, when it happened, and what was said
     of the customer with it.
 
-    `properties` are already typed (money in minor units). (source, key) names the event: sent again, it counts once."""
+    `properties` are already typed (money in minor units). (source, key) names the event: sent again, it counts once.
+    `said`: a digest of what was said of the customer as it was sent, empty for nothing; None: nobody compares it."""
 
     customer: str
     name: str
@@ -66,6 +67,7 @@ class Incoming:
     properties: Mapping[str, Any] = field(default_factory=dict)
     profile: Profile | None = None
     source: str = "api"
+    said: str | None = None
 
 
 @dataclass
@@ -190,6 +192,7 @@ def _insert(connection: Connection, chunk: Sequence[Incoming], ids: Mapping[str,
             micros(incoming.occurred_at),
             at,
             orjson.dumps(dict(incoming.properties)).decode(),
+            incoming.said,
         )
         for incoming in chunk
     ]
@@ -215,6 +218,7 @@ def _events(dialect: str) -> Any:
         occurred_at=Instant(),
         received_at=Instant(),
         properties=json_type(),
+        said=Text(),
     )
     add = insert_ignore(dialect, event).from_select([*rows.c.keys()], select(rows).where(true()))
     return add.returning(event.c.id, event.c.source, event.c.key)

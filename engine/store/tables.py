@@ -172,7 +172,8 @@ class Hush(SQLModel, table=True):
 
 class Event(SQLModel, table=True):
     """Something a customer did. Unique by (source, key). Money properties are whole minor units of the brand's
-    currency."""
+    currency. `said`: a digest of what was said of the customer with it, empty for nothing; null where it is never
+    compared."""
 
     id: int | None = _id()
     source: str = _text()
@@ -182,6 +183,7 @@ class Event(SQLModel, table=True):
     occurred_at: datetime = _at()
     received_at: datetime = _at()
     properties: dict[str, Any] = _json(null=False)
+    said: str | None = _text(null=True)
 
     __table_args__ = (
         UniqueConstraint("source", "key", name="uq_event_source_key"),

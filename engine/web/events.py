@@ -4,9 +4,9 @@
     application/x-ndjson  an event a line, any number up to LINES      a thousand lines a transaction
 
 `Idempotency-Key` names a request: the events in it that have no key of their own get `<key>:<place>`, and the
-database's unique key decides, so nothing is remembered beside it and nothing is forgotten. The same body again answers
-the same; another body with the key is refused with 409, and nothing of it is taken. (The draft would answer 422 there;
-here 409 is what a key with another content always gets.)
+database's unique key decides, so nothing is forgotten; beside it only the length of a whole stream is remembered. The
+same body again answers the same; another body with the key is refused with 409, and nothing of it is taken. (The draft
+would answer 422 there; here 409 is what a key with another content always gets.)
 
 Idempotency-Key: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
@@ -15,21 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from engine.app import App
-from engine.web import bodies
+from engine.store.failures import DatabaseError
+from engine.web import bodies, streams
 from engine.web.accepting import accept
 from engine.web.answers import answer
 from engine.web.headers import header
 from engine.web.intake import Full, Intake, Reused, Verdict
 from engine.web.intake import Request as Taking
 from engine.web.reading import MOST_EVENTS, Fault, Lines, Posted, Unreadable, read
+
+T = TypeVar("T")
 
 LARGEST_BODY = 2 * 1024 * 1024
 SMALL_BODY = 8 * 1024
@@ -158,13 +161,15 @@ class Counts:
 
 @dataclass
 class _Stream:
-    """Lines of a body, a batch after the other: each is durable before the next one is read."""
+    """Lines of a body, a batch after the other: each is durable before the next one is read. `length`: the lines of the
+    whole stream that came with this key before."""
 
     request: Request
     intake: Intake
     app: App
     key: str | None
     durable: int = 0
+    length: int | None = None
     counts: Counts = field(default_factory=Counts)
     warnings: list[Fault] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=lambda: {"errors": 0, "warnings": 0})
@@ -172,11 +177,15 @@ class _Stream:
     async def take(self) -> Response:
         lines = Lines(self.app.door, self.app.clock.now, self.key, LINES)
         try:
+            if self.key is not None:
+                self.length = await _done(self._length, self.key)
             async for piece in bodies.pieces(self.request, LARGEST_STREAM):
                 for posted in await run_in_threadpool(lines.feed, piece):
                     await self._batch(posted, lines)
             for posted in await run_in_threadpool(lines.end):
                 await self._batch(posted, lines)
+            if self.key is not None:
+                await self._end(self.key, lines.number)
         except HTTPException as broken:
             return self._stopped(broken.status_code, str(broken.detail), dict(broken.headers or {}))
         except Unreadable as why:
@@ -191,7 +200,22 @@ class _Stream:
             return answer(400, {"error": "the body is empty"})
         return answer(self.counts.status(), {"lines": lines.number, **self._plain()})
 
+    def _length(self, key: str) -> int | None:
+        with self.app.database.read() as connection:
+            return streams.length(connection, key)
+
+    async def _end(self, key: str, lines: int) -> None:
+        """Raises Reused if the stream with this key had another length."""
+        if self.length is None and (self.counts.accepted or self.counts.duplicates):
+            database = self.app.database
+            await _done(database.written, lambda connection: streams.ended(connection, key, lines))
+            self.length = await _done(self._length, key)
+        if self.length not in (None, lines):
+            raise Reused
+
     async def _batch(self, posted: Posted, lines: Lines) -> None:
+        if self.length is not None and posted.last > self.length:
+            raise Reused
         for pause in (*PATIENCE, None):
             try:
                 verdicts = await _submit(self.intake, posted)
@@ -228,5 +252,13 @@ class _Stream:
         return found
 
 
+async def _done(does: Callable[..., T], *given: Any) -> T:
+    """What it gives, from a thread. Raises _NotKept."""
+    try:
+        return await run_in_threadpool(does, *given)
+    except DatabaseError:
+        raise _NotKept from None
+
+
 class _NotKept(Exception):
-    """A batch of a stream could not be written; nothing of it was taken."""
+    """A batch of a stream could not be written, and nothing of it was taken; or how long the stream is."""

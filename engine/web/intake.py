@@ -271,7 +271,7 @@ class Intake:
 
 @cache
 def _came(dialect: str) -> Any:
-    rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties)
+    rows = select(event.c.key, event.c.customer_id, event.c.name, event.c.occurred_at, event.c.properties, event.c.said)
     return rows.where(event.c.source == bindparam("source", type_=Text), among(dialect, event.c.key, "keys"))
 
 
@@ -314,12 +314,16 @@ class _Known:
     name: str
     occurred_at: datetime
     properties: Mapping[str, Any]
+    said: str | None
 
     @classmethod
     def of(cls, one: Incoming, ids: Mapping[str, int]) -> _Known:
-        return cls(ids.get(one.customer, one.customer), one.name, one.occurred_at, one.properties)
+        return cls(ids.get(one.customer, one.customer), one.name, one.occurred_at, one.properties, one.said)
 
     def same(self, one: _Known, dated: bool) -> bool:
-        """Whether it says the same. An event without a time of its own came when it came."""
+        """Whether it says the same. An event without a time of its own came when it came; what was said of the customer
+        with one is compared where both tell."""
         then = self.occurred_at == one.occurred_at or not dated
-        return (self.customer, self.name, self.properties) == (one.customer, one.name, one.properties) and then
+        alike = None in (self.said, one.said) or self.said == one.said
+        mine, theirs = ((it.customer, it.name, it.properties) for it in (self, one))
+        return mine == theirs and then and alike

@@ -53,6 +53,9 @@ AHEAD = timedelta(days=1)
 years."""
 
 KEYS = ("event", "customer", "time", "key", "id", "properties")
+NAMES = ("id", "anonymous_id")
+"""What names a customer and says nothing of them."""
+
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 NAME_PATTERN = "[a-z][a-z0-9_]{0,63}"
 _NAME = re.compile(NAME_PATTERN)
@@ -121,7 +124,7 @@ def read_items(
     """The same of objects that are read already. `plain`: they are small enough, and have no U+0000."""
     posted = Posted(len(items))
     for index, item in enumerate(items):
-        _Reading(posted, index, door, now, key and f"{key}:{index}", page, plain).read(item)
+        _Reading(posted, index, door, now, key and f"{key}:{index}", page, plain, str(len(items))).read(item)
     return posted
 
 
@@ -188,6 +191,8 @@ class Lines:
 
 @dataclass
 class _Reading:
+    """Reads one event. `among`: how many are in the request, where that is known."""
+
     posted: Posted
     index: int
     door: Door
@@ -195,6 +200,7 @@ class _Reading:
     request_key: str | None = None
     page: bool = False
     plain: bool = False
+    among: str = ""
     who: Who | None = None
 
     def read(self, item: Any) -> None:
@@ -215,7 +221,7 @@ class _Reading:
         if len(self.posted.faults) > before:
             return
         source = SOURCE + pages.SOURCE if self.page else SOURCE
-        incoming = Incoming(customer, name, key, at or self.now, properties, profile, source)
+        incoming = Incoming(customer, name, key, at or self.now, properties, profile, source, self._said(item))
         self.posted.events.append((self.index, incoming))
         if self.who is not None:
             self.posted.whos[self.index] = self.who
@@ -259,7 +265,7 @@ class _Reading:
             return "", None
         if not isinstance(given, dict):
             return self._id("customer", given), None
-        for name in ("id", "anonymous_id"):
+        for name in NAMES:
             if given.get(name) is not None:
                 if not (text := self._id(f"customer.{name}", given[name])):
                     return "", None
@@ -286,7 +292,7 @@ class _Reading:
             if given.get(name) is not None and not isinstance(given[name], kinds):
                 self.fault(f"customer.{name}", f"{name} is a list of texts")
                 return None
-        told = {name: value for name, value in given.items() if name not in ("id", "anonymous_id")}
+        told = {name: value for name, value in given.items() if name not in NAMES}
         return self.door.profile(told, problems) if told else None
 
     def _id(self, path: str, given: Any) -> str:
@@ -341,6 +347,17 @@ class _Reading:
             return f"once:{uuid4().hex}"
         said = orjson.dumps([customer, name, at, properties], option=orjson.OPT_SORT_KEYS)
         return f"content:{hashlib.sha256(said).hexdigest()[:40]}"
+
+    def _said(self, item: Mapping[str, Any]) -> str | None:
+        """What tells a word of the customer from another one with the same key, and so does a shorter request with the
+        same key of its own; None where the content is the key."""
+        named = self.index in self.posted.named
+        if not named and item.get("key") is None and item.get("id") is None:
+            return None
+        given = item["customer"]
+        told = {name: value for name, value in given.items() if name not in NAMES} if isinstance(given, dict) else None
+        word = self.door.digest(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)) if told else ""
+        return f"{self.among}:{word}" if named else word
 
     def fault(self, path: str, message: str, hint: str | None = None) -> None:
         self.posted.faults.append(Fault(self.index, path, message, hint))

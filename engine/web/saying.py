@@ -110,7 +110,7 @@ def hear(
             if posted.whos:
                 heard.whos[place] = replace(posted.whos[0], renamed=one.who.renamed)
             profile = _agreed(incoming.profile or Profile(page=page), one, source, topics, door, now)
-            heard.events.append((replace(incoming, source=source, profile=profile), one))
+            heard.events.append((replace(incoming, source=source, profile=profile, said=None), one))
     return heard
 
 
