@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.web import openapi_customers, openapi_journeys
-from engine.web.openapi_parts import COUNT, ID, READING, REQUEST_KEY, answer, errors, ref
+from engine.web.openapi_parts import COUNT, EMAIL, ID, PHONE, READING, REQUEST_KEY, answer, errors, ref
 from engine.web.reading import MOST_EVENTS, NAME_PATTERN
 
 PATH = "/v1/openapi.json"
@@ -31,6 +31,9 @@ FAULT = {
     "message": "this can't be an event's name",
     "hint": "small letters, digits and _, beginning with a letter",
 }
+NAMES = {"id": ID, "anonymous_id": ID, "email": EMAIL, "phone": PHONE}
+"""What names a customer: one of them is needed."""
+
 CONFLICT = {
     "index": 0,
     "path": "key",
@@ -48,7 +51,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Karibu", "version": ours, "description": "Events of a shop in, journeys of customers out."},
-        "security": [{"bearer": []}, {"header": []}],
+        "security": [{"bearer": []}, {"header": []}, {"basic": []}],
         "paths": {
             "/v1/events": {"post": _events()},
             **openapi_customers.paths(),
@@ -60,6 +63,11 @@ def document() -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The key as the user's name, and an empty password.",
+                },
             },
             "schemas": {**_schemas(), **openapi_customers.schemas(), **openapi_journeys.schemas()},
         },
@@ -181,10 +189,12 @@ def _schemas() -> dict[str, Any]:
         },
         "Customer": {
             "type": "object",
-            "required": ["id"],
-            "description": "The id, and what else is known: built-in names and those that project.yaml declares.",
+            "anyOf": [{"required": [name], "properties": {name: form}} for name, form in NAMES.items()],
+            "description": "A name of theirs, and what else is known: built-in names and those that project.yaml "
+            "declares.",
             "properties": {
-                "id": ID,
+                "id": {"anyOf": [*ID["anyOf"], {"type": "null"}], "description": "Yours, for them."},
+                "anonymous_id": {"anyOf": [*ID["anyOf"], {"type": "null"}], "description": "Of their device."},
                 "consent": {"type": ["array", "object", "null"]},
                 "tags": {"type": ["array", "string", "null"]},
             },

@@ -51,6 +51,9 @@ ID = {
     "description": "Printable, without spaces around it.",
 }
 
+EMAIL = {"type": "string", "format": "email"}
+PHONE = {"type": "string", "format": "phone", "description": "With its country, like +254712345678."}
+
 
 def ref(schema: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema}"}

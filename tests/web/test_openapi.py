@@ -98,5 +98,23 @@ def test_every_example_is_of_its_schema() -> None:
     assert found > 30
 
 
+@pytest.mark.parametrize(
+    "customer",
+    ["amina", 7, *({name: "+254712345678"} for name in ("id", "anonymous_id", "phone")), {"email": "a@b.co"}],
+)
+def test_each_name_of_a_customer_is_enough(customer: Any) -> None:
+    document = openapi.document()
+    schema = {"$ref": "#/components/schemas/Event"}
+    assert _validator(document, schema).is_valid({"event": "closed", "customer": customer})
+    assert not _validator(document, schema).is_valid({"event": "closed", "customer": {"first_name": "Amina"}})
+
+
+def test_every_way_to_show_a_key_is_described() -> None:
+    document = openapi.document()
+    schemes = document["components"]["securitySchemes"]
+    assert {one.get("scheme", one.get("name")) for one in schemes.values()} == {"bearer", "X-API-Key", "basic"}
+    assert [[*one] for one in document["security"]] == [[name] for name in schemes]
+
+
 def _validator(document: Any, schema: Any) -> Any:
     return Draft202012Validator({**schema, "components": document["components"]})

@@ -36,11 +36,13 @@ ids = st.text(
 # Some are met again and again, so that there is somebody to read, to merge and to set anew.
 schemathesis.openapi.format("id", st.sampled_from(["amina", "asha", "baraka"]) | ids)
 schemathesis.openapi.format("journey", st.sampled_from(["recall", "hello"]) | ids)
+schemathesis.openapi.format("email", st.integers(0, 99).map("c{}@shop.example".format))
+schemathesis.openapi.format("phone", st.integers(700_000_000, 729_999_999).map("+254{}".format))
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2026, 1, 1), timezones=st.just(UTC))
 schemathesis.openapi.format("date-time", moments.map(datetime.isoformat))
 
 
-OURS = (("format", "id"), ("format", "journey"))
+OURS = (("format", "id"), ("format", "journey"), ("format", "phone"))
 
 
 def without_formats(value: Any) -> Any:
