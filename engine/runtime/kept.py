@@ -1,7 +1,8 @@
 """Webhooks that could not be taken as events, kept for a person to look at: an unknown topic, no customer named.
 
-Bounded: of each source about MOST rows, of each body the first LONGEST characters. The topics share the room of their source:
-where there are too many rows, the oldest of those topics go that have most, so a noisy one costs the others nothing.
+Bounded: of each source about MOST rows, of each body the first LONGEST characters. The topics share the room of their
+source: where there are too many rows, the oldest of those topics go that have most, so a noisy one costs the others
+nothing.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def build(site: Site) -> Web:
     web.include_router(hooks.router(site))
     web.include_router(returns.router(site))
     web.include_router(seen.router(site))
-    web.include_router(customers.routes(site.app))
+    web.include_router(customers.routes(site))
     web.include_router(journeys.routes(site))
     web.include_router(_status(site))
     web.include_router(_open(site))

@@ -5,7 +5,8 @@
     POST /v1/customers/merge     {"from": "asha", "into": "amina"}; scope write                     200
 
 A browser key may do none of it: everybody can read it, and what it set or merged would be other people's.
-An id that was merged away is the other one's, in all of them.
+An id that was merged away is the other one's, in all of them. While more events wait than will be taken soon, who is
+set or merged has no place among them either: 429.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from engine.runtime.explain import UnknownCustomer
 from engine.runtime.portrait import portrait
 from engine.web import bodies
 from engine.web.access import Caller, Reader, needs
+from engine.web.answers import answer
 from engine.web.asked import Wrong, an_id, answered, object_of
+from engine.web.intake import Full
 from engine.web.reading import LARGEST_EVENT, id_of
+from engine.web.site import Site
 
 LIKE = '{"first_name": "Amina"}'
+
+FULL = "too many events are waiting; nothing was changed, send it again"
 
 Secret = Annotated[Caller, Depends(needs("write", browser=False))]
 
@@ -48,23 +54,39 @@ class _Anything(Convertor[str]):
 register_url_convertor("anything", _Anything())
 
 
-def routes(app: Callable[[], App]) -> APIRouter:
-    """The routes. `app` is asked anew at each request."""
+def routes(site: Site) -> APIRouter:
+    """The routes. The site's app is asked anew at each request."""
     made = APIRouter(prefix="/v1/customers")
 
     @made.post("/merge")
     async def merge(request: Request, caller: Secret) -> Response:
-        return await answered(_merge, app(), await bodies.whole(request, LARGEST_EVENT))
+        return await _written(site, request, _merge)
 
     @made.put("/{name:anything}")
     async def put(name: str, request: Request, caller: Secret) -> Response:
-        return await answered(_put, app(), name, await bodies.whole(request, LARGEST_EVENT))
+        return await _written(site, request, _put, name)
 
     @made.get("/{name:anything}")
     async def get(name: str, caller: Reader) -> Response:
-        return await answered(_get, app(), name)
+        return await answered(_get, site.app(), name)
 
     return made
+
+
+async def _written(site: Site, request: Request, does: Callable[..., tuple[int, Any]], *names: str) -> Response:
+    """Does what wants the writer, as one more who waits for it."""
+    if site.intake.full():
+        return _full()
+    body = await bodies.whole(request, LARGEST_EVENT)
+    try:
+        with site.intake.room(1):
+            return await answered(does, site.app(), *names, body)
+    except Full:
+        return _full()
+
+
+def _full() -> Response:
+    return answer(429, {"error": FULL}, {"Retry-After": "2"})
 
 
 def _merge(app: App, body: bytes) -> tuple[int, Any]:

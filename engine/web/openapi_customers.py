@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.runtime.door import LONGEST_LABEL
 from engine.web import openapi_portrait
-from engine.web.openapi_parts import ID, RATED, READING, answer, closed, errors, ref, refused
+from engine.web.customers import FULL
+from engine.web.openapi_parts import ID, READING, answer, closed, errors, ref, refused
 from engine.web.reading import AN_ID, LARGEST_EVENT
 
 AMINA = {
@@ -28,7 +29,7 @@ UNKNOWN = {
 MISSING = {"path": "into", "message": "the id is missing", "hint": AN_ID}
 _SAID = {
     "_413": ("The body is too large.", f"a body may have {LARGEST_EVENT} bytes, unpacked"),
-    "_429": RATED,
+    "_429": ("The key has a rate, or too much waits. Come again.", FULL),
     "_503": (
         "It can't be done now. Come again.",
         "this can't be done now; nothing was changed, send it again",
