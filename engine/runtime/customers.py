@@ -7,15 +7,16 @@ must not wait for it. All of it may be told again, and changes nothing the secon
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Connection, literal, or_, select
 
 from engine.cohort.program import Program
 from engine.runtime import matching
-from engine.runtime.identity import ANONYMOUS, EMAIL, PHONE, Who, known, nameless, own
+from engine.runtime.identity import ANONYMOUS, EMAIL, PHONE, Who, known, nameless
 from engine.runtime.ingest import ingest, lock_live
 from engine.runtime.merging import lead, merge
 from engine.runtime.profile import Profile, Writer
@@ -43,24 +44,87 @@ class Told:
 
 
 def strangers(connection: Connection, whos: Sequence[Who]) -> list[Who]:
-    """Those of `whos` whose names don't lead to one customer yet, each once. In two lookups, however many they are."""
-    told = [who for who in dict.fromkeys(whos) if who.external_id is not None and len(who.names) > 1]
-    addresses = {name for who in told for name in who.names[1:] if not name.startswith(ANONYMOUS)}
-    devices = {name for who in told if who.anonymous_id for name in (who.name, ANONYMOUS + who.anonymous_id)}
-    lone = own(connection, addresses) if addresses else {}
-    found = known(connection, devices | {who.former for who in told if who.former}) if devices else {}
+    """Those of `whos` whose names don't lead to one customer yet and should, each once. In few lookups, however many
+    they are."""
+    told = [who for who in dict.fromkeys(whos) if who.several]
+    found = known(connection, {name for who in told for name in (*who.names, who.former or who.name)})
+    told = [who for who in told if None in (rows := _rows(who, found)) or len(rows) > 1]
+    people = _people(connection, {found[name] for who in told for name in who.names if name in found})
 
     def strange(who: Who) -> bool:
         if who.former in found and found[who.former] != found.get(who.name):
             return True
-        if any(name in lone for name in who.names[1:]):
-            return True
-        if who.anonymous_id is None:
-            return False
-        mine, theirs = found.get(who.name), found.get(ANONYMOUS + who.anonymous_id)
-        return mine is None or (mine != theirs and not (who.page and theirs and vouched(connection, theirs)))
+        names = _theirs(who, found, people)
+        mine = _meant(who, names, found, people)
+        for name in names if who.external_id is None else names[1:]:
+            theirs = found.get(name)
+            deed = None if theirs is not None and theirs == mine else _deed(who, name, people.get(theirs))
+            if deed == "merge" and who.page and mine is not None and theirs is not None:
+                deed = None if vouched(connection, theirs) else deed
+            if deed is not None:
+                return True
+        return False
 
     return [who for who in told if strange(who)]
+
+
+def _rows(who: Who, found: Mapping[str, int]) -> set[int | None]:
+    """Whom all these names lead to; None among them: one leads to nobody."""
+    rows = {found.get(name) for name in who.names}
+    return rows | {found[who.former]} if who.former in found else rows
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A customer as far as who is who goes by it."""
+
+    external_id: str
+    email_hash: str | None
+
+    @property
+    def nameless(self) -> bool:
+        return nameless(self.external_id)
+
+
+Persons = Mapping[int | None, _Person]
+
+
+def _people(connection: Connection, ids: Iterable[int]) -> dict[int | None, _Person]:
+    rows = select(customer.c.id, customer.c.external_id, customer.c.email_hash)
+    wanted = sorted(set(ids))
+    found = connection.execute(rows.where(customer.c.id.in_(wanted))).all() if wanted else []
+    return {row_id: _Person(called, mail) for row_id, called, mail in found}
+
+
+def _theirs(who: Who, found: Mapping[str, int], people: Persons) -> Sequence[str]:
+    """The names that are taken to be one person's. People share phones: one that leads to somebody with another e-mail
+    address doesn't count."""
+    phone = PHONE + (who.phone_hash or "")
+    if phone not in found:
+        return who.names
+    others = [name for name in who.names if name != phone]
+    told = {who.email_hash} if who.email_hash else {people[found[name]].email_hash for name in others if name in found}
+    mails, theirs = told - {None}, people[found[phone]].email_hash
+    return others if mails and theirs and theirs not in mails else who.names
+
+
+def _meant(who: Who, names: Sequence[str], found: Mapping[str, int], people: Persons) -> int | None:
+    """Who they are: the customer of their id; without one the surest of those with ids that the names lead to, else
+    who was seen first. None: nobody yet."""
+    if who.external_id is not None:
+        return found.get(who.name)
+    rows = [found[name] for name in names if name in found]
+    return next((row for row in rows if not people[row].nameless), min(rows, default=None))
+
+
+def _deed(who: Who, name: str, person: _Person | None) -> Literal["lead", "merge"] | None:
+    """What makes this name theirs, that leads to nobody or to somebody else."""
+    device = name.startswith(ANONYMOUS)
+    if person is None:  # an address beside an id is found in the profile
+        return "lead" if device or who.external_id is None else None
+    if person.external_id.startswith((ANONYMOUS,) if who.page else (ANONYMOUS, EMAIL, PHONE)):
+        return "merge"
+    return "lead" if device and who.external_id is not None else None
 
 
 def vouched(connection: Connection, row_id: int) -> bool:
@@ -84,30 +148,35 @@ class People:
     def introduce(self, who: Who) -> Told:
         """Somebody is known by all these names from now on: what the anonymous id or the address did is theirs.
 
-        An anonymous id that belongs to another customer of the shop (they share a device) merges nobody: it only leads
-        here from now on. An address merges only a customer who is known by nothing else. A `former` id merges whoever
-        has it, like `merge`.
+        Only customers without an id of the shop's are merged, but for one who has the `former` id. Beside an id, an
+        anonymous id that belongs to another customer of the shop (they share a device) leads here from now on; an
+        address of theirs stays theirs.
 
         A page, that is anybody, merges only who has no name but an anonymous id, by that id. Somebody known gets of
         them what they did, and facts that nobody has told; nobody `vouched` for is merged into somebody known."""
 
         def write(connection: Connection) -> Told:
-            told = self._known(connection, who.name)
-            mine = known(connection, [who.name])[who.name]
-            if who.former and (theirs := known(connection, [who.former]).get(who.former)):
-                mine = self._one(connection, mine, theirs, told)
-            for name in who.names[1:]:
+            told = Told(who.name)
+            if who.former and (before := known(connection, [who.former]).get(who.former)):
+                told = self._known(connection, who.name)
+                self._one(connection, known(connection, [who.name])[who.name], before, told)
+            found = known(connection, who.names)
+            people = _people(connection, found.values())
+            names = _theirs(who, found, people)
+            mine = _meant(who, names, found, people)
+            if mine is None:
+                told = self._known(connection, who.name)
+                mine = known(connection, [who.name])[who.name]
+            for name in names:
                 theirs = known(connection, [name]).get(name)
                 if theirs == mine:
                     continue
-                device = name.startswith(ANONYMOUS)
-                called = "" if theirs is None else _external_id(connection, theirs)
-                if theirs is not None and called.startswith(_joined_by(device, who.page)):
-                    stranger = who.page and not told.created
-                    if not (stranger and vouched(connection, theirs)):
-                        self._merge(connection, mine, theirs, told, page=stranger)
-                elif device:
+                deed = _deed(who, name, people.get(theirs))
+                stranger = who.page and not told.created
+                if deed == "lead":
                     lead(connection, name, mine, self.now)
+                elif deed == "merge" and theirs is not None and not (stranger and vouched(connection, theirs)):
+                    self._merge(connection, mine, theirs, told, page=stranger)
             told.customer = _external_id(connection, mine)
             return told
 
@@ -193,13 +262,6 @@ class People:
                 if attempt == TRIES - 1 or self.database.dialect == "sqlite":
                     raise
         raise AssertionError("unreachable")
-
-
-def _joined_by(device: bool, page: bool) -> tuple[str, ...]:
-    """How the external ids begin of those whom an anonymous id, or an address, makes one with whoever has an id."""
-    if page:
-        return (ANONYMOUS,) if device else ()
-    return (ANONYMOUS, EMAIL, PHONE) if device else (EMAIL, PHONE)
 
 
 def _external_id(connection: Connection, row_id: int) -> str:

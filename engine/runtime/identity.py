@@ -60,6 +60,11 @@ class Who:
         return tuple(prefix + value for prefix, value in parts if value)
 
     @property
+    def several(self) -> bool:
+        """Whether this says of several names that they are one person's. Of somebody without an id no page may."""
+        return len(self.names) > 1 and not (self.page and self.external_id is None)
+
+    @property
     def name(self) -> str:
         """The text an event of theirs carries as its customer. Raises ValueError for nobody."""
         if not self.names:

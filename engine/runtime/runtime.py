@@ -250,9 +250,12 @@ class Runtime:
     def introduce(self, whos: Sequence[Who]) -> int:
         """Have all names of each of these lead to one customer, as `People.introduce`. How many customers that made
         fewer. Before their events are taken in; costs a look when there is nothing to do."""
-        new = self.strangers(whos)
-        people = self.people() if new else None
-        return sum(people.introduce(who).merged for who in new) if people is not None else 0
+        merged, left = 0, list(whos)
+        while new := self.strangers(left):
+            people = self.people()
+            merged += sum(people.introduce(who).merged for who in new)
+            left = [who for who in left if who not in new]  # what one says may concern another of them
+        return merged
 
     def tick(self, *, once: bool = False) -> Ticked:
         """Let in whom dates, schedules and segments name now, and judge again who waits at the door.

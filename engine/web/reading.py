@@ -5,7 +5,7 @@ told by place.
     {"total": 40}}
 
 `customer` is the shop's id, or an object with `id` and what else is known: email, phone, first_name, consent, … Who
-knows no id names an `anonymous_id`, an email or a phone instead; with both they are one from then on. `time`
+knows no id names an `anonymous_id`, an email or a phone instead; all that is named together is one from then on. `time`
 is when it happened (default: now). `key` (or `id`) names the event: sent again, it counts once. Without one the content
 names it, if it says when: the same customer, event, time and properties are the same event. With neither each sending
 is an event of its own.
@@ -283,7 +283,7 @@ class _Reading:
         if not who.names:
             self.fault("customer.id", "the customer's id is missing", "or anonymous_id, or a valid email or phone")
             return "", None
-        if who.external_id is not None and len(who.names) > 1:
+        if who.several:
             self.who = who
         return who.name, profile
 

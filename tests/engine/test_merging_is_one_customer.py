@@ -3,8 +3,10 @@ those of a customer who had one name from the start."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,100 @@ def test_the_names_of_one_person_are_introduced_in_any_order(shop: Shop) -> None
             both = known(connection, [amina, f"anonymous:{browser}"])
             assert both[amina] == both[f"anonymous:{browser}"], order
         assert seen(shop, amina)["tallies"][0][1] == 2, order
+
+
+MAIL, OTHER, PHONE = "m", "o", "p"
+ONE_PERSON = {
+    "a guest": [
+        Who(email_hash=MAIL),
+        Who(anonymous_id="x", email_hash=MAIL),
+        Who(phone_hash=PHONE),
+        Who(email_hash=MAIL, phone_hash=PHONE),
+    ],
+    "a customer": [
+        Who("amina", email_hash=MAIL),
+        Who(anonymous_id="x", email_hash=MAIL),
+        Who(email_hash=MAIL),
+        Who(anonymous_id="x", phone_hash=PHONE),
+    ],
+}
+
+
+@pytest.mark.parametrize("whom", ONE_PERSON)
+def test_who_is_told_by_any_names_is_one_customer_in_any_order(shop: Shop, whom: str) -> None:
+    for n, order in enumerate(permutations(ONE_PERSON[whom])):
+        mine = [_of(n, one) for one in order]
+        comes(shop, mine)
+        assert len(lead_to(shop, mine)) == 1, order
+        assert [row[1] for row in seen(shop, mine[0].name)["tallies"]] == [4], order
+
+
+def test_what_is_told_at_once_is_one_customer_too(shop: Shop) -> None:
+    for n, order in enumerate(permutations(ONE_PERSON["a guest"])):
+        mine = [_of(n, one) for one in order]
+        shop.runtime.introduce(mine)
+        shop.runtime.ingest([closed(shop, one) for one in mine])
+        assert len(lead_to(shop, mine)) == 1, order
+
+
+def test_of_a_family_with_one_address_each_stays_who_they_are(shop: Shop) -> None:
+    family = [Who("amina", email_hash=MAIL), Who("baraka", email_hash=MAIL), Who(anonymous_id="x", email_hash=MAIL)]
+    for n, order in enumerate(permutations([*family, Who("baraka", "x")])):
+        mine = [_of(n, one) for one in order]
+        comes(shop, mine)
+        assert len(lead_to(shop, mine)) == 2, order
+        assert not shop.runtime.strangers(mine[:-1] if order[-1].external_id else []), order
+
+
+def test_a_phone_makes_nobody_one_who_has_another_address(shop: Shop) -> None:
+    guests = [Who(email_hash=MAIL, phone_hash=PHONE), Who(email_hash=OTHER, phone_hash=PHONE)]
+    for n, order in enumerate(permutations([*guests, Who(phone_hash=PHONE)])):
+        mine = [_of(n, one) for one in order]
+        comes(shop, mine)
+        assert len(lead_to(shop, mine)) == 2, order
+        assert not shop.runtime.strangers(mine), order
+
+
+def test_a_page_makes_nobody_one_without_an_id(shop: Shop) -> None:
+    told = Who(anonymous_id="x", email_hash=MAIL)
+    comes(shop, [Who("amina", email_hash=MAIL), Who(anonymous_id="x")])
+    assert not shop.runtime.strangers([replace(told, page=True)])
+    assert shop.runtime.introduce([replace(told, page=True)]) == 0
+    assert shop.runtime.introduce([told]) == 1
+    assert not shop.runtime.strangers([told])
+
+
+def test_of_two_without_an_id_who_was_seen_first_stays_and_the_merge_is_an_event(shop: Shop) -> None:
+    comes(shop, [Who(email_hash=MAIL), Who(anonymous_id="x"), Who(anonymous_id="x", email_hash=MAIL)])
+    assert shop.rows("SELECT external_id FROM customer") == [(f"email:{MAIL}",)]
+    assert shop.rows(f"SELECT key FROM event WHERE name = '{MERGED}'") == [("merge:anonymous:x",)]
+
+
+def _of(n: int | str, who: Who) -> Who:
+    """The same of another person."""
+    told = (who.external_id, who.anonymous_id, who.email_hash, who.phone_hash)
+    return Who(*(value and f"{value}-{n}" for value in told))
+
+
+def comes(shop: Shop, whos: Sequence[Who]) -> None:
+    """An event of each, one after the other, as they come through the door."""
+    for who in whos:
+        shop.runtime.introduce([who])
+        shop.runtime.ingest([closed(shop, who)])
+
+
+def closed(shop: Shop, who: Who) -> Incoming:
+    shop.keys += 1
+    hashes = {"email_hash": who.email_hash, "phone_hash": who.phone_hash}
+    told = {name: value for name, value in hashes.items() if value}
+    told |= {name.removesuffix("_hash"): value for name, value in told.items()}
+    return Incoming(who.name, "closed", f"k{shop.keys}", shop.clock.now(), profile=Profile(told) if told else None)
+
+
+def lead_to(shop: Shop, whos: Sequence[Who]) -> set[int]:
+    """The customers to whom all their names lead."""
+    with shop.runtime.database.read() as connection:
+        names = {name for who in whos for name in who.names}
+        found = known(connection, names)
+    assert found.keys() == names
+    return set(found.values())

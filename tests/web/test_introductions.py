@@ -79,3 +79,22 @@ def test_an_introduction_before_a_failure_is_told_by_the_same_request_again(here
     again = {"event": "signed_up", "customer": {"id": "amina", "anonymous_id": "b-2"}}
     assert send(here, again).json() == {"accepted": 1, "duplicates": 0}
     assert people(here) == {"amina", "anonymous:b-1"}
+
+
+def test_a_visitor_who_leaves_the_address_of_a_customer_is_them(here: Shop) -> None:
+    mail = {"email": "amina@shop.example"}
+    assert send(here, {"event": "signed_up", "customer": {"id": "amina"} | mail}).status_code == 202
+    assert send(here, {"event": "cart", "customer": {"anonymous_id": "b-1"} | mail}).status_code == 202
+    assert people(here) == {"amina"}
+    assert send(here, {"event": "cart", "customer": {"anonymous_id": "b-1"}}).status_code == 202
+    assert people(here) == {"amina"}
+
+
+def test_a_page_that_tells_the_address_of_a_customer_is_not_them(here: Shop) -> None:
+    mail, page = {"email": "amina@shop.example"}, mint()
+    with here.app.database.write() as connection:
+        create(connection, "a page", "write", here.app.clock.now(), browser=True, minting=lambda: page)
+    assert send(here, {"event": "signed_up", "customer": {"id": "amina"} | mail}).status_code == 202
+    left = {"event": "cart", "customer": {"anonymous_id": "b-1", "phone": "+254712345678"} | mail}
+    assert here.post("/v1/events", json.dumps(left).encode(), {"X-API-Key": page.text}).status_code == 202
+    assert people(here) == {"amina", "anonymous:b-1"}
