@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
@@ -22,8 +23,10 @@ from engine.runtime import tick
 from engine.runtime.pace import Pace
 from engine.runtime.runtime import Runtime
 from engine.segments import membership
+from engine.segments.survey import PIECE, prepare
 from engine.store import published
 from engine.store.merges import looks_stay
+from engine.store.scratch import touch
 from engine.store.tables import segment_state
 from triggers.segment import SegmentTrigger
 
@@ -88,15 +91,26 @@ class Batches:
         if self.live:
             return
         programs: list[Program] = list(self.runtime.programs().values())
-        now = self.runtime.clock.now()
+        database, content, clock = self.runtime.database, self.runtime.content, self.runtime.clock
+        with database.read() as connection:
+            if not connection.scalar(select(exists(select(segment_state.c.segment)))):
+                return
+        found = prepare(database, content, clock.now(), self.runtime.as_of, full=True)
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection, suspects: Sequence[int], full: bool) -> None:
             looks_stay(connection)
-            if connection.scalar(select(exists(select(segment_state.c.segment)))):
-                self._look(connection, programs, now)
-                membership.refresh(connection, self.runtime.content, now, full=True)
+            now = clock.now()
+            self._look(connection, programs, now)
+            touch(connection, suspects)
+            membership.refresh(connection, content, now, full=full)
 
-        self.runtime.database.written(write)
+        if not found:  # on PostgreSQL a long look keeps nobody waiting
+            database.written(partial(write, suspects=(), full=True))
+        # Beside an engine that is up, which looks as well: so the suspects are told as who was touched, not by moments.
+        suspects = sorted({id_ for one in found.values() for id_ in one.ids})
+        for start in range(0, len(suspects), PIECE):
+            database.written(partial(write, suspects=suspects[start : start + PIECE], full=False))
+            time.sleep(AWAY)
 
 
 class Writing:

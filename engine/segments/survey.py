@@ -38,9 +38,16 @@ PIECE = 1000
 """Members written in one transaction: a few milliseconds."""
 
 
-def prepare(database: Database, content: Content, now: datetime, as_of: int | None = None) -> dict[str, Suspects]:
-    """Fill new segments, and find the suspects of those due to be judged whole. For `refresh` at the same `now`, and
-    `as_of` the same publish.
+def prepare(
+    database: Database,
+    content: Content,
+    now: datetime,
+    as_of: int | None = None,
+    *,
+    full: bool = False,
+) -> dict[str, Suspects]:
+    """Fill new segments, and find the suspects of those due to be judged whole (full: of all). For `refresh` at the
+    same `now`, and `as_of` the same publish.
 
     Opens transactions of its own. On PostgreSQL only indexes are prepared: a long look keeps nobody waiting there.
     """
@@ -52,7 +59,7 @@ def prepare(database: Database, content: Content, now: datetime, as_of: int | No
         if as_of not in (None, published.times(c)):
             return {}
         states = {row.segment: row for row in c.execute(select(segment_state))}
-        due = [s for s in segments if due_whole(s, states.get(s.name), now)]
+        due = [s for s in segments if full or due_whole(s, states.get(s.name), now)]
         gaps = {name: shop_gap(c, name) for name in stale(c, rhythms(due), now)}
     if any(state.seen_at > now for state in states.values()):
         return {}

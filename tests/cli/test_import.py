@@ -15,10 +15,12 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.app import App
-from engine.imports import Import, Kind, NoKind, Outdated, Result, Unreadable
+from engine.imports import Import, Kind, NoKind, Outdated, Result, Unreadable, batches
 from engine.imports.rows import Layout
 from engine.runtime.clock import VirtualClock
 from engine.runtime.profile import Consented, Profile, Writer
+from engine.segments import membership
+from engine.segments.survey import prepare
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.tables import consent, customer, customer_tag, enrolment, event, segment_member, tally
@@ -59,6 +61,13 @@ class Shop:
     def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
         with self.app.database.read() as connection:
             return [tuple(row) for row in connection.execute(select(*columns).order_by(*columns))]
+
+    def members(self) -> list[str]:
+        """Who is in a segment."""
+        m = segment_member.c
+        names = select(customer.c.external_id).join(segment_member, m.customer_id == customer.c.id)
+        with self.app.database.read() as connection:
+            return list(connection.scalars(names.where(m.left_at.is_(None)).order_by(customer.c.external_id)))
 
     def count(self, table: Any) -> int:
         with self.app.database.read() as connection:
@@ -188,6 +197,58 @@ def test_an_import_beside_a_publish_lets_nobody_in_and_goes_on_when_it_is_run_ag
     other.app.runtime.tick()
     assert shop.count(event) == shop.count(segment_member) == 30_000
     assert shop.count(enrolment) == 0
+
+
+LONGING = 'longing: elapsed("purchase") > 2 * usual_gap("purchase")\n'
+RHYTHM = "customer,event,at\nlonely,purchase,2026-01-01\n" + "".join(
+    f"regular,purchase,2026-02-{day}\n" for day in ("01", "08", "15", "22")
+)
+"""The last rows make it a shop where one buys weekly, and so whoever comes in the first row is longing."""
+
+
+@pytest.fixture
+def longing(database: Database, project: Callable[..., Path]) -> Iterator[Shop]:
+    """A shop with a journey for those who buy less often than usual."""
+    journey = LAPSED.replace("lapsed", "longing")
+    files = {"project": PROJECT, "segments": LONGING, "longing": journey}
+    made = Shop(project({f"workflows/{name}.yaml": text for name, text in files.items()}), database)
+    made.app.runtime.publish()
+    yield made
+    made.app.close()
+
+
+def test_the_look_after_an_import_judges_nobody_whole_in_the_only_writers_transaction(
+    longing: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[str] = []
+    judge = membership._judge_everybody
+
+    def counted(connection: Any, segment: Any, *rest: Any) -> None:
+        whole.append(segment.name)
+        judge(connection, segment, *rest)
+
+    monkeypatch.setattr(membership, "_judge_everybody", counted)
+    longing.take(RHYTHM)
+    assert longing.members() == ["lonely"]
+    assert whole == ([] if longing.app.database.dialect == "sqlite" else ["longing"])
+    longing.app.runtime.tick()
+    assert longing.count(enrolment) == 0
+
+
+def test_an_engine_that_looks_while_an_import_looks_once_more_takes_nothing_from_it(
+    longing: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside(*given: Any, **how: Any) -> Any:
+        found = prepare(*given, **how)
+        longing.clock.advance_to(NOW + timedelta(minutes=1))
+        longing.app.runtime.tick()
+        return found
+
+    monkeypatch.setattr(batches, "prepare", beside)
+    longing.take(RHYTHM)
+    assert longing.members() == ["lonely"]
+    longing.app.runtime.tick()
+    assert longing.count(enrolment) == 0
 
 
 def test_bad_rows_are_told_by_their_lines_kept_and_taken_once_they_are_mended(shop: Shop) -> None:
