@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
-from engine.cli.shell import CONTENT, RUN, Json, Root, Told, command, counted, known, opened, say, say_json, warn
+from engine.cli.shell import (
+    CONTENT,
+    RUN,
+    Json,
+    Root,
+    Told,
+    command,
+    counted,
+    known,
+    opened,
+    progress,
+    say,
+    say_json,
+    warn,
+)
 
 if TYPE_CHECKING:
     from engine.imports import Result
-    from engine.imports.taking import Tell
-
-EVERY = 5.0
-"""Seconds between two lines off a terminal."""
 
 COLUMNS = "id, customer, event, at, key, source, with"
 
@@ -88,8 +95,8 @@ def import_(
         if not as_json:
             work.going_on = _going_on
         try:
-            with _progress(quiet=as_json) as tell:
-                result = work.run(file, tell)
+            with progress(quiet=as_json) as tell:
+                result = work.run(file, lambda done, rows: tell(done, counted(rows, "row")))
         except Unreadable as unreadable:
             raise Told(str(unreadable)) from None
         except Outdated:
@@ -159,29 +166,3 @@ def _tell(file: Path, result: Result, seconds: float, as_json: bool) -> None:
         if result.rejected > len(result.faults):
             warn(f"  … and {result.rejected - len(result.faults):,} more", None)
         warn(f"All of them, with their reasons: {result.reject_file}. Mend them there and import that file.", None)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Tell]:
-    """A bar on a terminal; off it a line every few seconds."""
-    if quiet:
-        yield lambda done, rows: None
-        return
-    if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def line(done: float, rows: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= EVERY:
-                last = time.monotonic()
-                warn(f"  {counted(rows, 'row')}, {done:.0%}", None)
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[rows]} rows"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0, rows="0")
-        yield lambda done, rows: bar.update(task, completed=done, rows=f"{rows:,}")

@@ -18,6 +18,7 @@ from engine.cli.shell import (
     journey_name,
     known,
     opened,
+    progress,
     say,
     say_json,
     warn,
@@ -50,7 +51,8 @@ def publish(
         names = [journey_name(app, name) for name in journeys or ()] or None
         files = {journey_file(name) for name in names or app.content.journeys}
         noticed = [one for one in gone_by(app.content, app.clock.now()) if one.file in files]
-        found = engine_of(app).publish(names)
+        with progress(quiet=as_json) as tell:
+            found = engine_of(app).publish(names, tell)
     if as_json:
         told = [
             {

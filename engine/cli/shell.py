@@ -26,6 +26,7 @@ from engine.language.errors import ContentError, did_you_mean
 if TYPE_CHECKING:
     from engine.app import App
     from engine.language.content import Content
+    from engine.progress import Tell
     from engine.runtime.clock import Clock
 
 FINE, CONTENT, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
@@ -250,6 +251,23 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"no JSON for a {type(value).__name__}")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Tell]:
+    """Show on standard error that long work goes on."""
+    from engine import progress as shown
+
+    if quiet:
+        yield shown.untold
+    elif sys.stderr.isatty():
+        from rich.console import Console
+
+        with shown.bar(Console(stderr=True)) as tell:
+            yield tell
+    else:
+        with shown.lines(lambda line: warn(line, None)) as tell:
+            yield tell
 
 
 def columns(rows: Sequence[Sequence[str]], *, indent: str = "", right: Sequence[int] = ()) -> str:

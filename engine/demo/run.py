@@ -23,6 +23,7 @@ from engine.demo.replay import IMPORTED, REPLAYED, done, import_history, replay
 from engine.demo.replay import looks as plan
 from engine.demo.report import table, told
 from engine.prefect_server import PrefectServer, quiet
+from engine.progress import bar, lines
 from engine.runs import JourneyRuns, Manner
 from engine.runtime.clock import VirtualClock
 from engine.settings import Settings
@@ -124,10 +125,9 @@ def _stage(out: Console, what: str) -> Iterator[Say]:
 
 @contextmanager
 def _bar(out: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar; off a terminal nothing."""
-    with _progress(out) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda count: progress.update(task, completed=count)
+    """A progress bar; off a terminal a line every few seconds."""
+    with bar(out) if out.is_terminal else lines(out.print) as tell:
+        yield lambda count: tell(count / max(total, 1), f"{count:,} baskets")
 
 
 @contextmanager

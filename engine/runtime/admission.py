@@ -74,6 +74,13 @@ def under_way(connection: Connection) -> dict[str, list[Admission]]:
     return {journey: admissions for journey, admissions in found.items() if admissions}
 
 
+def done(database: Database) -> float:
+    """How much of the admissions under way has been let in: 0 to 1."""
+    with database.read() as connection:
+        admissions = [one for journey in under_way(connection).values() for one in journey]
+    return sum(one.after for one in admissions) / max(sum(one.last for one in admissions), 1) if admissions else 1.0
+
+
 def go_on(
     database: Database, programs: Sequence[Program], now: datetime, pace: Pace, ticked: Ticked, chunks: int
 ) -> None:

@@ -26,6 +26,7 @@ from engine.language.errors import ContentError
 from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.language.vocabulary import TRANSACTIONAL
+from engine.progress import Tell, untold
 from engine.runtime import admission, advance, broadcasts, delivery, feedback, parking, rates, shortened, versions
 from engine.runtime.advance import WHOLE, Shard, StepReport
 from engine.runtime.clock import Clock
@@ -133,8 +134,9 @@ class Runtime:
             self.content, self.post, self._as_of = content, post, as_of
             self._programs, self._seen = {}, None
 
-    def publish(self, names: Iterable[str] | None = None) -> list[Published]:
-        """Make journeys of the content live (all of them by default), those that changed as new versions.
+    def publish(self, names: Iterable[str] | None = None, tell: Tell = untold) -> list[Published]:
+        """Make journeys of the content live (all of them by default), those that changed as new versions. `tell` hears
+        how the segments are filled and their members let in, which may take minutes.
 
         Raises ContentError, and publishes nothing, while customers are inside a version that the content has no words
         for any more."""
@@ -145,7 +147,8 @@ class Runtime:
                 self._refuse_outlived(connection, chosen)
             # Told before the segments are filled bit by bit: an engine that goes by the files of before would undo it.
             self.database.written(published.count)
-        prepare(self.database, self.content, now)
+        prepare(self.database, self.content, now, tell=tell)
+        tell(1.0, "segments")
 
         def write(connection: Connection) -> tuple[int, list[Published]]:
             looks_stay(connection)
@@ -160,20 +163,21 @@ class Runtime:
             return times, done
 
         self._as_of, done = self.database.written(write)
-        self._admit()
+        self._admit(tell)
         return done
 
     def _refuse_outlived(self, connection: Connection, renewed: Sequence[str] = ()) -> None:
         if broken := outlived(connection, self.content, self.registry, renewed):
             raise ContentError(problem for problems in broken.values() for problem in problems)
 
-    def _admit(self) -> None:
+    def _admit(self, tell: Tell) -> None:
         """Let in whom a publish names. Another engine may go on with it, and does so if this one is killed."""
         ticked = Ticked(more=True)
         while ticked.more:
             ticked.more = False
             programs = list(self.programs().values())
             admission.go_on(self.database, programs, self.clock.now(), self.pace, ticked, CHUNKS)
+            tell(admission.done(self.database), "members let in")
 
     def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
         """Accept events: when this returns they are durable and have found their journeys."""

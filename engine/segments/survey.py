@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, not_, select, true, update
 
 from engine.language import tree
+from engine.progress import Tell, untold
 from engine.segments.definition import Segment
 from engine.segments.membership import (
     Content,
@@ -45,6 +46,7 @@ def prepare(
     as_of: int | None = None,
     *,
     full: bool = False,
+    tell: Tell = untold,
 ) -> dict[str, Suspects]:
     """Fill new segments, and find the suspects of those due to be judged whole (full: of all). For `refresh` at the
     same `now`, and `as_of` the same publish.
@@ -67,7 +69,8 @@ def prepare(
         with database.write() as c:
             keep_gaps(c, gaps, now)
     suspects: dict[str, Suspects] = {}
-    for segment in due:
+    for n, segment in enumerate(due):
+        tell(n / len(due), f"segment {segment.name}")
         state = states.get(segment.name)
         with database.read() as c:
             to_join, to_leave = _wrong_side(c, segment, now, content.vocabulary.timezone)
