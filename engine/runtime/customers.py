@@ -70,8 +70,8 @@ def strangers(connection: Connection, whos: Sequence[Who]) -> list[Who]:
 
 def _rows(who: Who, found: Mapping[str, int]) -> set[int | None]:
     """Whom all these names lead to; None among them: one leads to nobody."""
-    rows = {found.get(name) for name in who.names}
-    return rows | {found[who.former]} if who.former in found else rows
+    former = {who.former} & found.keys() if who.former else set()
+    return {found.get(name) for name in (*who.names, *former)}
 
 
 @dataclass(frozen=True)

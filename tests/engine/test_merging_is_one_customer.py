@@ -227,7 +227,8 @@ def test_of_two_without_an_id_who_was_seen_first_stays_and_the_merge_is_an_event
 def _of(n: int | str, who: Who) -> Who:
     """The same of another person."""
     told = (who.external_id, who.anonymous_id, who.email_hash, who.phone_hash)
-    return Who(*(value and f"{value}-{n}" for value in told))
+    own, anonymous, mail, phone = (value and f"{value}-{n}" for value in told)
+    return Who(own, anonymous, mail, phone)
 
 
 def comes(shop: Shop, whos: Sequence[Who]) -> None:
