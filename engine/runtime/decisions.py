@@ -191,7 +191,7 @@ def _coupon(step: Coupon, one: Row[Any]) -> str:
 def _points(step: Points, one: Row[Any]) -> str:
     if one.outcome != points.GIVEN:
         if one.reason == "page":
-            return "got no points: the event that let them in came with a browser key, which anybody can read"
+            return "got no points: an event that brought them here came with a browser key, which anybody can read"
         return f"got no points: {step.points.give} came to none"
     number = (one.detail or {}).get("points", 0)
     pending = f", pending for {duration_text(step.points.pending)}" if step.points.pending else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, model_validator
-from sqlalchemy import Double, and_, case, func, literal, not_, null, select
+from sqlalchemy import ColumnElement, Double, and_, case, exists, func, literal, not_, null, or_, select
 
 from engine.cohort.cohort import Cohort, Judgement, entry_event, moving
 from engine.cohort.facts import PAGE
@@ -19,6 +19,7 @@ from engine.language.registry import step
 from engine.language.types import Kind
 from engine.segments.calendar import Floor
 from engine.segments.seen import json_object
+from engine.store.tables import decision, enrolment, event
 
 ALMOST = 1e-6
 """0.29 times 100 is a hair less than 29 to a computer, and 29 points to everybody else."""
@@ -48,7 +49,7 @@ class Gift(Model):
 @step("points")
 class Points(Step):
     """Gives the customer points, once each time they come here. None where the number is missing or below 1, or where
-    an event from a page, which anybody can send, let them in."""
+    an event from a page, which anybody can send, let them in or was waited for on their way."""
 
     points: Gift
 
@@ -58,7 +59,7 @@ class Points(Step):
         unit = float(10**scope.program.vocabulary.digits) if money else 1.0
         number = Floor(scope.number(text) / literal(unit, Double) + literal(ALMOST, Double))
         # Whoever opens a page of the shop can read its browser key, and tell of a purchase of any size.
-        anybody = func.coalesce(entry_event.c.source, "").endswith(PAGE, autoescape=True)
+        anybody = or_(func.coalesce(entry_event.c.source, "").endswith(PAGE, autoescape=True), _heard_of_pages())
         some = and_(number >= 1, number <= MOST, not_(anybody))
         detail = case((some, json_object({"points": number})), else_=null())
         reason = case((anybody, "page"), else_=null())
@@ -70,3 +71,9 @@ class Points(Step):
         who = select(moving.c.customer_id).where(moving.c.verdict == GIVEN)
         assess(cohort.connection, scope.program.project.tiers, who, cohort.now)
         cohort.move({GIVEN: node.next, NOTHING: node.next})
+
+
+def _heard_of_pages() -> ColumnElement[bool]:
+    """Whether an event that they waited for came from a page."""
+    mine = and_(decision.c.enrolment_id == enrolment.c.id, event.c.id == decision.c.event_id)
+    return exists().where(mine, event.c.source.endswith(PAGE, autoescape=True))

@@ -26,7 +26,7 @@ from engine.segments.frame import Frame
 from engine.store.database import Database
 from engine.store.tables import customer, points_entry, points_lot
 from tests.engine.shop import Shop, person
-from tests.rewards.giving import REWARDS, stock
+from tests.rewards.giving import REWARDS, giving, stock
 
 KINDS = {"plain": (0, None), "soon": (0, 5), "later": (2, 3)}
 """Gifts: days until they can be spent, and then days until they expire."""
@@ -332,6 +332,19 @@ def test_what_a_page_says_moves_no_points_and_uses_up_no_code(database: Database
     assert shop.rows("SELECT points, remaining FROM points_lot") == [(100, 100)]
     assert shop.rows("SELECT state FROM coupon") == [("available",)]
     assert "points_1 nothing page" in shop.decisions("amina")
+
+
+@pytest.mark.parametrize(("source", "given"), [("api", "given"), ("api:page", "nothing page")])
+def test_who_waited_for_a_page_gets_no_points_for_it(
+    database: Database, tmp_path: Path, source: str, given: str
+) -> None:
+    steps = "  - wait_for: {event: closed, within: 2d}\n    then: [{points: 50}]\n    else: []\n"
+    shop = giving(tmp_path, database, steps, enter="enter: {event: purchase}\n")
+    shop.happens("amina", "purchase")
+    shop.settle()
+    shop.runtime.ingest([Incoming("amina", "closed", "c", shop.clock.now(), {}, source=source)])
+    shop.settle()
+    assert f"points_1 {given}" in shop.decisions("amina")
 
 
 @pytest.mark.parametrize("number", [float("1e300"), -1e300, 2**60, True, "100", None])
