@@ -9,18 +9,21 @@ from dataclasses import dataclass, field
 from rich.table import Table
 from sqlalchemy import func, select
 
+from engine.cohort.gate import TEAM
 from engine.store.database import Database
 from engine.store.tables import decision, enrolment, goal_reached, message
 
 
 @dataclass
 class Told:
-    """One journey in numbers. `stopped`: messages that didn't go, by reason; `value`: of the goals, in minor units."""
+    """One journey in numbers. `sent`: to customers; `team_told`: notices to the shop's people; `stopped`: messages that
+    didn't go, by reason; `value`: of the goals, in minor units."""
 
     entered: int = 0
     held_out: int = 0
     inside: int = 0
     sent: int = 0
+    team_told: int = 0
     stopped: Counter[str] = field(default_factory=Counter)
     goals: int = 0
     value: float = 0.0
@@ -39,12 +42,14 @@ def told(database: Database) -> dict[str, Told]:
             found[journey].inside += count if state != "ended" else 0
         mine = message.join(enrolment, enrolment.c.id == message.c.enrolment_id)
         messages = (
-            select(enrolment.c.journey, message.c.state, message.c.reason, func.count())
+            select(enrolment.c.journey, message.c.channel, message.c.state, message.c.reason, func.count())
             .select_from(mine)
-            .group_by(enrolment.c.journey, message.c.state, message.c.reason)
+            .group_by(enrolment.c.journey, message.c.channel, message.c.state, message.c.reason)
         )
-        for journey, state, reason, count in connection.execute(messages):
-            if state == "accepted":
+        for journey, channel, state, reason, count in connection.execute(messages):
+            if state == "accepted" and channel == TEAM:
+                found[journey].team_told += count
+            elif state == "accepted":
                 found[journey].sent += count
             else:
                 found[journey].stopped[reason or state] += count
@@ -71,14 +76,15 @@ def table(numbers: Mapping[str, Told], digits: int, currency: str) -> Table:
     """The numbers for a terminal."""
     shown = Table(title="What the journeys did in eight weeks", title_justify="left")
     shown.add_column("journey", no_wrap=True)
-    for heading in ("entered", "held out", "inside now", "sent"):
+    for heading in ("entered", "held out", "inside now", "sent", "team told"):
         shown.add_column(heading, justify="right")
     shown.add_column("not sent, and why")
     shown.add_column("goals", justify="right")
     shown.add_column(f"their value ({currency})", justify="right")
     for journey, one in numbers.items():
         why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in one.stopped.most_common())
-        counts = [f"{count:,}" if count else "" for count in (one.entered, one.held_out, one.inside, one.sent)]
+        numbers_of = (one.entered, one.held_out, one.inside, one.sent, one.team_told)
+        counts = [f"{count:,}" if count else "" for count in numbers_of]
         value = f"{one.value / 10**digits:,.{digits}f}" if one.value else ""
         shown.add_row(journey, *counts, why, f"{one.goals:,}" if one.goals else "", value)
     return shown

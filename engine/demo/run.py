@@ -105,7 +105,7 @@ def _story(home: Path, server: PrefectServer, out: Console, read: Callable[[], S
                 runs.connected(CONNECTING)  # what moves before is not on Prefect's page
                 replay(app, clock, shop, runs, tell_day, looks)
             count = done(app.database, REPLAYED)
-            say(f"looked at the clock {count:,} times, up to {plan()[count]:%-d %B %Y}")
+            say(f"looked at the clock once a day, {count:,} times up to {plan()[count]:%-d %B %Y}")
         out.print()
         out.print(table(told(app.database), app.content.vocabulary.digits, app.content.project.brand.currency))
         out.print(f"The messages are files: open one of {app.settings.mail}/email/*.eml with a mail program.")

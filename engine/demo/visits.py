@@ -23,6 +23,10 @@ GUESTS = 240  # people who sign up in the eight weeks and have not bought yet
 ABANDONED = 600
 FROM_CART, ORDERED, LOST_PARCEL = 10, 8, 4  # percent of the replayed baskets; the last of the orders
 
+TO_SHIP, TO_DELIVER = (25, 60), (25, 96)
+"""Hours. The replay looks at the clock once a day, and who waits hears what happens from that look on: so what an order
+waits for takes more than a day."""
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -83,8 +87,8 @@ def parcels(replayed: pl.DataFrame) -> Iterator[Happening]:
         chance = random.Random(f"{SEED}:parcel:{row['order_id']}")
         if chance.random() * 100 < LOST_PARCEL:
             continue
-        shipped = row["at"] + timedelta(hours=chance.randint(4, 40))
-        delivered = shipped + timedelta(hours=chance.randint(10, 96))
+        shipped = row["at"] + timedelta(hours=chance.randint(*TO_SHIP))
+        delivered = shipped + timedelta(hours=chance.randint(*TO_DELIVER))
         order = {"order_id": row["order_id"]}
         parcel = order | {"carrier": "Pikipiki Post", "tracking_url": f"https://pikipiki.example/{row['order_id']}"}
         yield Happening(f"shipped-{row['order_id']}", row["customer"], SHIPPED, shipped, parcel)

@@ -111,6 +111,15 @@ def shops_gap(shop: Shop) -> float:
     return median
 
 
+def orders_of_a_week_ago(shop: Shop) -> pl.DataFrame:
+    """The orders that were first looked at a week or more before the end, and whether each was `lost`: never shipped."""
+    events = shop.replay.with_columns(order=pl.col("properties").str.json_path_match("$.order_id"))
+    orders = _seen(events.filter(pl.col("name") == "purchase").select("order", "at").drop_nulls())
+    shipped = events.filter(pl.col("name") == "shipped")["order"].implode()
+    old = orders.filter(pl.col("at") <= END - timedelta(days=7))
+    return old.with_columns(lost=~pl.col("order").is_in(shipped))
+
+
 def _purchases(shop: Shop) -> pl.DataFrame:
     events = pl.concat([shop.history, shop.replay])
     return events.filter(pl.col("name") == "purchase").select("customer", "at")

@@ -22,11 +22,12 @@ from rich.console import Console
 from sqlalchemy import select
 
 from engine import starter
+from engine.cohort.gate import TEAM
 from engine.demo.data import END, START, Shop, load
 from engine.demo.report import table, told
 from engine.prefect_server import PrefectServer
 from engine.store.database import Database
-from engine.store.tables import customer, decision, enrolment
+from engine.store.tables import customer, decision, enrolment, message
 from tests.demo import oracle
 from tests.flows.shop import ask
 
@@ -156,7 +157,19 @@ def test_entries_by_customer_and_day_are_the_oracles(
     assert entered.height == expected.height
 
 
+def test_the_team_is_told_of_the_lost_orders_and_of_no_other(demo: Demo, shop: Shop) -> None:
+    orders = oracle.orders_of_a_week_ago(shop)
+    lost = orders.filter(pl.col("lost"))["order"].to_list()
+    notices = select(enrolment.c.key).join(message, message.c.enrolment_id == enrolment.c.id)
+    with demo.database.read() as connection:
+        alarmed = connection.scalars(notices.where(message.c.channel == TEAM)).all()
+    print(f"{len(alarmed)} alarms, {len(lost)} of {orders.height} orders lost")
+    assert sorted(alarmed) == sorted(lost)
+    assert 0.02 < len(lost) / orders.height < 0.06
+    assert told(demo.database)["order-updates"].team_told == len(lost)
+
+
 def test_every_message_that_was_sent_is_a_file(demo: Demo) -> None:
-    sent = sum(one.sent for one in told(demo.database).values())
+    sent = sum(one.sent + one.team_told for one in told(demo.database).values())
     files = [path for path in (demo.home / "mail").rglob("*") if path.suffix in (".eml", ".json")]
     assert len(files) == sent > 1_000
