@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from engine.web.site import Site
 from tests.docs.blocks import Fence, every
 from tests.docs.shop import files_of
 
+RECALL = "journey: recall\ntopic: offers\nenter: {manual: true}\nsteps:\n  - wait: 1d\n"
+
 
 @pytest.fixture
 def client(project: Callable[..., Path]) -> Iterator[TestClient]:
     """A client of the service over the pages' shop, in this process."""
-    app = App.of(project(files_of()))
+    app = App.of(project(files_of() | {"workflows/recall.yaml": RECALL}))
+    app.runtime.publish(["recall"])
     intake = Intake(app.runtime, lambda *names: None)
     intake.start()
     web = build(Site(lambda: app, intake, dict, lambda: True))
@@ -40,3 +45,15 @@ def test_what_is_told_of_a_customer_is_taken(fence: Fence, client: TestClient) -
     answer = client.put("/v1/customers/amina", content=fence.text)
     assert (answer.status_code, answer.json()) == (201, {"customer": "amina"})
     assert client.get("/v1/customers/amina").json()["consents"]
+
+
+@pytest.mark.parametrize("fence", every("by-hand"), ids=str)
+def test_who_is_let_in_by_hand_is_told_as_the_page_says(fence: Fence, client: TestClient) -> None:
+    asked, _, answer = fence.text.partition("\n{")
+    found = re.search(r"http://localhost:8000(/\S+) -d '(.*)'", asked)
+    assert found is not None
+    path, body = found.groups()
+    for name in ("amina", "baraka"):
+        assert client.put(f"/v1/customers/{name}", json={}).status_code == 201
+    assert client.post(path, json={"customer": "baraka"}).json()["entered"] == 1
+    assert client.post(path, content=body).json() == json.loads("{" + answer)

@@ -13,7 +13,7 @@ READ: dict[str, dict[str, str]] = {
         **dict.fromkeys(("project", "project-part", "segments"), SHOP),
         **dict.fromkeys(("journey", "enter", "steps", "expressions", "problem", "scenario"), LANGUAGE),
         **dict.fromkeys(("template", "block", "mail", "survey"), "test_templates.py"),
-        **dict.fromkeys(("event", "customer"), "test_bodies.py"),
+        **dict.fromkeys(("event", "customer", "by-hand"), "test_bodies.py"),
         **dict.fromkeys(("commands", "make", "telegram"), "test_commands.py"),
     },
     "README.md": dict.fromkeys(("file", "walk", "service"), "test_walk.py"),
