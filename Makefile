@@ -3,6 +3,7 @@
 # make lint    the first three of them
 # make bench-cohort, bench-segment, bench-flow, bench-ingest, bench-overload, bench-import, bench-entry, bench-join, bench-wake, bench-gate, bench-send, bench-urgent
 #              measure; the last line printed is one JSON object
+# make guarantees    the tests behind docs/guarantees.md alone; the figures they print stand at the end, as in make test
 # make crash N=300    kills engines while they send, and counts what the provider got
 # make docs    writes docs/reference.md anew from the code
 # make lock    writes the lock files anew from pyproject.toml
@@ -66,6 +67,10 @@ lint: $(DEV)
 
 pytest: $(DEV) $(NODE)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: guarantees
+guarantees: $(DEV) $(NODE)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) $$(grep -oE 'tests/[a-z0-9_/]+\.py::test_\w+' docs/guarantees.md)
 
 format: $(DEV)
 	$(BIN)/ruff format .

@@ -34,6 +34,7 @@ from sqlalchemy.engine import make_url
 
 from engine.language.registry import Registry
 from engine.store.database import Database
+from tests.promises import said
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -55,6 +56,15 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of the person who runs it."""
     for name in [name for name in os.environ if name.startswith("KARIBU_")]:
         monkeypatch.delenv(name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the promises' tests, which nobody would see of tests that pass."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    if lines := [f"{report.outcome} {line}" for report in reports for line in said(report)]:
+        terminalreporter.section("promises")
+        for line in sorted(lines):
+            terminalreporter.line(line)
 
 
 class Postgres:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 from tests.crash.kills import SEED, kill
+from tests.promises import figures
 
 KILLS = int(os.environ.get("KARIBU_TEST_KILLS", "300"))
 
@@ -19,7 +19,7 @@ def test_kill_9_at_any_boundary_sends_nothing_twice_and_loses_nothing(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     outcome = kill(tmp_path, request.getfixturevalue(kind), KILLS // 2, SEED)
-    print(json.dumps(outcome.plain()))
+    figures("a marketing message is never sent twice, and none is lost", **outcome.plain())
     assert outcome.kills >= KILLS // 2 and outcome.sent > KILLS
     assert outcome.states["in_doubt"] and outcome.states["accepted"]
     assert outcome.duplicates == [] and outcome.lost == []

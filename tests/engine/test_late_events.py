@@ -20,6 +20,7 @@ from engine.runtime.profile import Consented, Profile, Writer
 from engine.store.database import Database
 from engine.store.tables import consent, customer, customer_tag, event, segment_member, tally
 from tests.engine.shop import START, Shop
+from tests.promises import figures
 
 SEGMENTS = """
 gold: {title: Gold, when: 'customer.tier == "gold"'}
@@ -27,6 +28,7 @@ buyers: {title: Buyers, when: 'times("purchase", within=30d) >= 2 and total("pur
 old: {title: Old, when: 'customer.created < now - 20d'}
 mailable: {title: Mailable, when: 'did("closed") or customer.score > 2'}
 """
+SEED = 20261125
 NAMES = ("amina", "baraka", "chiku")
 
 _profiles = st.fixed_dictionaries(
@@ -141,7 +143,7 @@ def test_in_any_order_and_any_batches_the_customers_are_the_same(
 def test_late_and_shuffled_events_of_many_customers_leave_no_difference(
     shop_root: Path, door: Door, database: Database
 ) -> None:
-    chance = random.Random(20261125)
+    chance = random.Random(SEED)
     told = []
     for n in range(2_000):
         profile = {
@@ -164,8 +166,12 @@ def test_late_and_shuffled_events_of_many_customers_leave_no_difference(
     shop.settle()
     found = known(database)
     differences = sum(found[name] != expected[name] for name in expected)
-    print(
-        f"late and out-of-order events: N {len(events)}, customers {len(found['profiles'])}, differences {differences}"
+    figures(
+        "late and out-of-order events leave no difference",
+        events=len(events),
+        customers=len(found["profiles"]),
+        differences=differences,
+        seed=SEED,
     )
     assert found == expected
 

@@ -10,6 +10,7 @@ from engine.runtime.runtime import Runtime
 from engine.store.database import Database
 from tests.engine.shop import MAIL, Shop
 from tests.listening import before_statements, engines_of
+from tests.promises import figures
 
 STEPS = "enter: {{event: purchase, again: always}}\nsteps:\n  - send: email/{template}\n  - wait: 1d\n  - send: email/again\n"
 NINE = {f"good-{n}": STEPS.format(template="hello") for n in range(9)}
@@ -63,6 +64,12 @@ def test_a_poison_journey_changes_nothing_for_the_others(poison: str, database: 
 
     with before_statements(fails, *engines_of(database)):
         found = lived(shop)
+    changed = [name for name in expected if found[name] != expected[name]]
+    figures(
+        "a poison journey harms no other",
+        poison=poison,
+        messages_of_the_others=sum(map(len, expected.values())),
+        changed_journeys=len(changed),
+    )
     assert found == expected
     assert not [one for one in shop.sink.sent if one.labels["journey"] == "bad" and one.labels["step"] == "send_1"]
-    print(f"{poison}: of {sum(map(len, expected.values()))} messages of the others changed: 0")

@@ -9,6 +9,7 @@ import pytest
 from engine.language.content import load
 from engine.store.database import Database
 from tests.engine.shop import Shop
+from tests.promises import figures
 
 HEAD = "journey: j\ntopic: offers\nenter: {event: purchase, again: always}\nexit: [{event: closed}]\n"
 FIRST = """steps:
@@ -76,7 +77,13 @@ def test_those_inside_go_the_way_they_began(change: str, database: Database, tmp
     expected, found = ways(undisturbed, 4), ways(shop, 4)
     other = {who for who in expected if found[who] != expected[who]}
     stuck = shop.rows("SELECT count(*) FROM enrolment WHERE state <> 'ended'")
-    print(f"{change}: {len(expected)} in flight, gone another way {len(other)}, stuck {stuck[0][0]}")
+    figures(
+        "a new version moves nobody who is inside an older one",
+        change=change,
+        in_flight=len(expected),
+        gone_another_way=len(other),
+        stuck=stuck[0][0],
+    )
     assert not other and stuck == [(0,)]
     assert len({tuple(way) for way in expected.values()}) >= 3, "they stood at many places"
     numbers = shop.rows(

@@ -16,6 +16,7 @@ from engine.store.database import Database
 from tests.engine import following
 from tests.engine.following import MOMENTS, FileClock, Outcome, has_done, start, undisturbed
 from tests.patience import eventually
+from tests.promises import figures
 
 SEED = 20261125
 KILLS = 6
@@ -136,10 +137,17 @@ def test_four_engines_that_do_everything_twice_do_it_once(sqlite_url: str, postg
     differences = whole.differs(together)
     movers = len(passes & {str(engine.pid) for engine in engines.values()})
     accepted = sum(row[6] == "accepted" for row in whole.rows["messages"])
-    print(
-        f"4 engines, everything twice (seed {SEED}): {together.size}, sends {len(sends)}, "
-        f"duplicates {len(sends) - len(set(sends))}, differences {sum(len(a) + len(b) for a, b in differences.values())}, "
-        f"engines that moved somebody {movers}, deadlocks {deadlocks}"
+    figures(
+        "any number of engines may run",
+        engines=len(names),
+        each="twice",
+        rows=together.size,
+        sends=len(sends),
+        duplicates=len(sends) - len(set(sends)),
+        differences=sum(len(a) + len(b) for a, b in differences.values()),
+        engines_that_moved_somebody=movers,
+        deadlocks=deadlocks,
+        seed=SEED,
     )
     assert len(sends) == len(set(sends)) == accepted
     assert not differences

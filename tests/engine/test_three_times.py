@@ -10,6 +10,7 @@ from random import Random
 from engine.runtime.ingest import Incoming
 from engine.store.database import Database
 from tests.engine.shop import START, Shop, person
+from tests.promises import figures
 
 CUSTOMERS, EACH, SENDERS, PART = 120, 5, 4, 23
 SEED = 20261126
@@ -43,8 +44,13 @@ def test_an_event_that_is_sent_three_times_by_four_at_once_counts_once(database:
     accepted, duplicates = (sum(column) for column in zip(*counts, strict=True))
     entries = shop.rows("SELECT count(*), count(DISTINCT cause) FROM enrolment")
     tallies = shop.rows("SELECT DISTINCT count, total FROM tally")
-    print(
-        f"sent {len(sent)}, accepted {accepted}, duplicates {duplicates}, extra entries {entries[0][0] - len(events)}"
+    figures(
+        "an event that is sent again counts once",
+        sent=len(sent),
+        accepted=accepted,
+        duplicates=duplicates,
+        extra_entries=entries[0][0] - len(events),
+        seed=SEED,
     )
     assert (accepted, duplicates) == (len(events), 2 * len(events)), f"seed {SEED}"
     assert entries == [(len(events), len(events))] and tallies == [(EACH, 100 * EACH)]

@@ -11,6 +11,7 @@ import pytest
 from engine.runs import JourneyRuns, Manner
 from engine.store.database import Database
 from tests.patience import eventually
+from tests.promises import figures
 
 from . import shop as shops
 from .shop import Shop
@@ -36,7 +37,9 @@ def test_two_engines_that_are_woken_together_do_everything_once(
         )
     assert mine.mails() == 200
     decided = Counter(mine.decisions())
-    assert max(decided.values()) == 1
+    twice = decided.total() - len(decided)
+    figures("any number of engines may run", engines=2, decisions=len(decided), mails=mine.mails(), duplicates=twice)
+    assert twice == 0
     # Everybody was seen by every step on their way, and by no other.
     sent = Counter((journey, step) for _, journey, _, step, _ in decided)
     assert sent["welcome", "here"] == 200

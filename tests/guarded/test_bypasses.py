@@ -9,6 +9,7 @@ import pytest
 
 from engine.guarded.addresses import is_outside
 from engine.guarded.client import Guarded, NotSent, origins
+from tests.promises import figures
 
 PUBLIC = "93.184.215.14"
 
@@ -79,6 +80,10 @@ ANSWERS = [[form.strip("[]")] for form in FORMS if form.strip("[]").count(".") =
 ]
 
 
+BYPASSES: list[str] = []
+"""What was not refused."""
+
+
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What somebody tried to connect to. Nothing is connected."""
@@ -92,23 +97,32 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return tried
 
 
+def tried(guard: Guarded, url: str, dialled: list[Any]) -> None:
+    """It is refused for good, and nothing is dialled."""
+    BYPASSES.append(url)
+    with pytest.raises(NotSent) as refused:
+        guard.request("GET", url)
+    assert refused.value.for_good
+    assert not dialled
+    BYPASSES.pop()
+
+
 @pytest.mark.parametrize("url", URLS)
 def test_a_url_that_names_no_outside_host_plainly_is_refused(url: str, dialled: list[Any]) -> None:
     def resolve(host: str, port: int) -> list[str]:
         return [host] if host[0].isdigit() or ":" in host else [PUBLIC]  # else every name would be refused for that
 
-    with pytest.raises(NotSent) as refused:
-        Guarded(resolve=resolve).request("GET", url)
-    assert refused.value.for_good
-    assert not dialled
+    tried(Guarded(resolve=resolve), url, dialled)
 
 
 @pytest.mark.parametrize("addresses", ANSWERS, ids=str)
 def test_a_name_that_leads_inside_is_refused(addresses: list[str], dialled: list[Any]) -> None:
-    with pytest.raises(NotSent) as refused:
-        Guarded(resolve=lambda host, port: addresses).request("GET", "https://shop.example/")
-    assert refused.value.for_good
-    assert not dialled
+    tried(Guarded(resolve=lambda host, port: addresses), "https://shop.example/", dialled)
+
+
+def test_how_many_ways_inside_were_tried() -> None:
+    figures("a call reaches no inside address", tried=len(URLS) + len(ANSWERS), bypasses=len(BYPASSES))
+    assert len(URLS) + len(ANSWERS) >= 100
 
 
 def test_the_address_that_was_looked_at_is_the_one_that_is_dialled(dialled: list[Any]) -> None:

@@ -24,6 +24,7 @@ from engine.store import tables as t
 from engine.store.database import Database
 from engine.web.api import build
 from engine.web.site import Site
+from tests.promises import figures
 from tests.returns.samples import AT, CHAT, NOW, SAMPLES, URL, mail_event, mails, stands, text, update, wrote
 from tests.scenarios.shop import FILES, PROJECT
 from tests.web.asking import Answer, ask
@@ -143,16 +144,17 @@ def test_an_open_by_a_machine_is_marked_and_opened_does_not_count_it(here: Here)
 
 
 def test_forged_hooks_change_nothing(here: Here) -> None:
-    before = here.state()
+    before, tried, accepted = here.state(), 0, 0
     for name, sample in SAMPLES.items():
         genuine = sample.genuine()
         flipped = Called(genuine.url, genuine.headers, genuine.body[:-2] + b" " + genuine.body[-2:])
         bare = Called(genuine.url, {}, genuine.body)
         for called in (sample.forged(), bare, *([flipped] if sample.signed else [])):
-            assert here.post(name, called).status == 401
+            tried, accepted = tried + 1, accepted + (here.post(name, called).status != 401)
     old = mails(mail_event("bounce", here.ref["amina", "email"], type="bounce"), at=AT - 100_000)
-    assert here.post("sendgrid", old).status == 401
-    assert here.state() == before
+    tried, accepted = tried + 1, accepted + (here.post("sendgrid", old).status != 401)
+    figures("what is forged about messages changes nothing", forged=tried, accepted=accepted)
+    assert accepted == 0 and here.state() == before
     assert ask(here.web, "POST", "/hooks/nobody/events").status == 404
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine.builtins import registry
 from engine.language.registry import declared
 from engine.store.tables import kept_hook
+from tests.promises import figures
 from tests.sources.conftest import NOW, Open
 from tests.sources.samples import NAMES, SECRET, SIGNED, Sample, sample
 from triggers.sources.base import Source, SourceOptions, Told, Untold
@@ -104,10 +105,13 @@ def forged(one: Sample) -> dict[str, tuple[bytes, dict[str, str]]]:
 
 def test_what_is_forged_is_refused_and_leaves_nothing(one: Sample, shop: Open) -> None:
     here = shop({one.name: one.options})
+    statuses = {}
     for what, (body, headers) in forged(one).items():
         raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
-        answer = here.client.post(path(one), content=body, headers=raw)
-        assert answer.status_code == 401, what
+        statuses[what] = here.client.post(path(one), content=body, headers=raw).status_code
+    accepted = {what: status for what, status in statuses.items() if status != 401}
+    figures("a forged webhook changes nothing", source=one.name, forged=len(statuses), accepted=len(accepted))
+    assert accepted == {}
     assert not here.events() and not here.kept() and not here.rows(kept_hook.c.id)
 
 

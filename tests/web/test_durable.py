@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 
 from engine.store.tables import event, tally
 from tests.patience import PATIENCE, eventually
+from tests.promises import figures
 from tests.web.conftest import KEY, Service, Start
 
 pytestmark = pytest.mark.slow
@@ -120,7 +121,15 @@ def test_kill_9_during_ingest_loses_nothing_that_was_accepted(
     told = {key for sender in senders for key in sender.accepted}
     lost = told - kept(service)
     broken = sum(sender.unanswered for sender in senders)
-    print(f"kill -9 during ingest ({kind}): kills {kills}, accepted {len(told)}, unanswered {broken}, lost {len(lost)}")
+    figures(
+        "what was answered 202 is there",
+        database=kind.removesuffix("_url"),
+        kills=kills,
+        accepted=len(told),
+        unanswered=broken,
+        lost=len(lost),
+        seed=SEED,
+    )
     assert broken and not lost
     assert service.stop() == 0
 
@@ -163,7 +172,7 @@ def test_a_full_disk_is_told_and_no_false_promise_and_it_recovers_by_itself(
         sender.join()
     told = {key for sender in senders for key in sender.accepted}
     false = len(told - kept(service))
-    print(f"disk full: times {full}, accepted {len(told)}, false acknowledgements {false}")
+    figures("a full disk is told", times=full, accepted=len(told), false_acknowledgements=false)
     assert false == 0
     assert service.process.poll() is None
     assert service.post(closed("after", 1)).json() == {"accepted": 1, "duplicates": 0}

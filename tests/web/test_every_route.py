@@ -21,6 +21,7 @@ from engine.web.api import build
 from engine.web.intake import Intake
 from engine.web.site import Site
 from engine.web.tracking import SHORT
+from tests.promises import figures
 from tests.scenarios.shop import FILES, PROJECT
 from tests.web.asking import ask
 from tests.web.conftest import JOURNEYS, app_of
@@ -135,6 +136,8 @@ def test_every_route_answers_every_kind_of_key_as_the_table_says(web: FastAPI, s
             assert answer.status < 500, (method, path, who, answer)
             found[method, path, who] = answer.status if refused else IN
             meant[method, path, who] = ANSWERS[kind][who]
+    wrongly = [asked for asked, told in found.items() if told == IN != meant[asked]]
+    figures("whoever has no key for it gets nothing", requests=len(found), let_in_wrongly=len(wrongly))
     assert found == meant
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from engine.web.room import MOST
 from tests.patience import eventually
+from tests.promises import figures
 from tests.web.conftest import KEY, Service, Start
 from tests.web.test_durable import closed, kept
 
@@ -26,13 +28,14 @@ SENDERS = 2 * MOST // BATCH
 
 
 class Sender(threading.Thread):
-    """Posts one batch after the other until told to stop, and remembers what it was told."""
+    """Posts one batch after the other until told to stop, and remembers what it was told, and after how long."""
 
     def __init__(self, name: str, service: Service, stop: threading.Event) -> None:
         super().__init__(daemon=True)
         self.label, self.url, self.stop = name, service.url, stop
         self.answers: Counter[int] = Counter()
         self.accepted: list[str] = []
+        self.waited: list[float] = []
         self.untold = 0
 
     def run(self) -> None:
@@ -41,11 +44,13 @@ class Sender(threading.Thread):
             n = 0
             while not self.stop.is_set():
                 keys = [f"{self.label}-{n}-{k}" for k in range(BATCH)]
+                begun = time.monotonic()
                 answer = client.post("/v1/events", json=[closed(key, k) for k, key in enumerate(keys)])
                 self.answers[answer.status_code] += 1
                 if answer.status_code == 202:
                     assert answer.json() == {"accepted": BATCH, "duplicates": 0}
                     self.accepted += keys
+                    self.waited.append(time.monotonic() - begun)
                 elif answer.status_code == 429:
                     self.untold += not answer.headers.get("retry-after", "").isdecimal()
                     self.stop.wait(0.5)
@@ -80,7 +85,16 @@ def test_under_more_than_it_can_take_nothing_accepted_is_lost_and_the_rest_is_to
     accepted = {key for sender in senders for key in sender.accepted}
     lost = len(accepted - kept(service))
     answers = total(senders)
-    print(f"overload: answers {dict(answers)}, waiting {waiting}, accepted {len(accepted)}, lost {lost}")
+    waited = sorted(took for sender in senders for took in sender.waited)
+    figures(
+        "under more than it can take nothing accepted is lost",
+        answers=dict(answers),
+        waiting=waiting,
+        accepted=len(accepted),
+        accepted_p50_s=round(waited[len(waited) // 2], 2),
+        accepted_p99_s=round(waited[len(waited) * 99 // 100], 2),
+        lost=lost,
+    )
     assert lost == 0
     assert waiting <= MOST
     assert set(answers) == {202, 429} and not any(sender.untold for sender in senders)
