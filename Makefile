@@ -5,6 +5,7 @@
 #              measure; the last line printed is one JSON object
 # make guarantees    the tests behind docs/guarantees.md alone; the figures they print stand at the end, as in make test
 # make crash N=300    kills engines while they send, and counts what the provider got
+# make crash-ingest N=100000    kills the service while events come in, and counts what was accepted and isn't there
 # make docs    writes docs/reference.md anew from the code
 # make lock    writes the lock files anew from pyproject.toml
 
@@ -80,6 +81,10 @@ format: $(DEV)
 .PHONY: crash
 crash: $(DEV)
 	@$(BIN)/python -m tests.crash.kills $(or $(N),300) $(SEED)
+
+.PHONY: crash-ingest
+crash-ingest: $(DEV)
+	@KARIBU_TEST_EVENTS=$(or $(N),100000) $(BIN)/python -m pytest -q tests/web/test_durable.py::test_kill_9_during_ingest_loses_nothing_that_was_accepted
 
 bench-%: $(DEV)
 	@$(BIN)/python -m bench.$* $(ARGS)

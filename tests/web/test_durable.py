@@ -28,8 +28,11 @@ pytestmark = pytest.mark.slow
 SEED = 20261125
 BATCH = 500
 SENDERS = 4
-HOW_MANY = int(os.environ.get("KARIBU_TEST_EVENTS", "0"))
-"""Events that must have been accepted before the killing ends; a short run by default."""
+HOW_MANY = int(os.environ.get("KARIBU_TEST_EVENTS", "15000"))
+"""Events that must have been accepted before the killing ends: `make crash-ingest` wants 100,000."""
+
+LIFE = 0.1
+"""The share of them that one life of the service takes in, at most."""
 
 
 def closed(key: str, n: int) -> dict[str, Any]:
@@ -78,10 +81,10 @@ def accepted(senders: list[Sender]) -> int:
     return sum(len(sender.accepted) for sender in senders)
 
 
-def goes_on(senders: list[Sender]) -> None:
-    """Wait until more has been accepted."""
+def goes_on(senders: list[Sender], more: int = 0) -> None:
+    """Wait until more than so many more have been accepted."""
     before = accepted(senders)
-    eventually(lambda: accepted(senders) > before)
+    eventually(lambda: accepted(senders) > before + more)
 
 
 def kept(service: Service) -> set[str]:
@@ -100,17 +103,17 @@ def test_kill_9_during_ingest_loses_nothing_that_was_accepted(
 ) -> None:
     url = request.getfixturevalue(kind)
     chance = random.Random(SEED)
-    wanted, kills = HOW_MANY or 15_000, 0
+    kills = 0
     service = start(url)
     address = [service.url]
     stop = threading.Event()
     senders = [Sender(f"s{n}", lambda: address[0], stop) for n in range(SENDERS)]
     for sender in senders:
         sender.start()
-    while kills < 3 or accepted(senders) < wanted:
+    while kills < 3 or accepted(senders) < HOW_MANY:
         assert all(sender.is_alive() for sender in senders)
-        goes_on(senders)
-        time.sleep(chance.uniform(0.0, 0.8) * (1 if not HOW_MANY else 8))
+        goes_on(senders, chance.randrange(int(LIFE * HOW_MANY)))
+        time.sleep(chance.uniform(0.0, 0.8))
         assert service.stop(signal.SIGKILL) == -signal.SIGKILL
         kills += 1
         service = start(url, publish=False)
