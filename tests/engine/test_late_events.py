@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from engine.runtime.door import Door, Problems
+from engine.runtime.explain import explain
 from engine.runtime.ingest import Incoming
 from engine.runtime.profile import Consented, Profile, Writer
 from engine.store.database import Database
@@ -260,6 +261,52 @@ def test_decisions_stand_when_what_came_before_them_comes_late(tmp_path: Path, d
     shop.settle()
     assert shop.decisions("amina") == before
     assert shop.rows("SELECT count(*) FROM enrolment WHERE state = 'ended'") == [(0,)]
+
+
+JUDGES = """enter: {event: purchase, audience: 'customer.tier != "silver" and times("closed") < 2'}
+steps:
+  - branch:
+      - if: times("purchase") >= 2 or customer.tier == "gold"
+        then: [{send: email/again}]
+      - else: []
+    id: often
+  - wait: 2d
+"""
+
+
+def test_what_came_late_does_not_change_what_is_explained_of_a_decision(tmp_path: Path, database: Database) -> None:
+    shop = Shop.of(tmp_path, database, {"j": JUDGES})
+    day = timedelta(days=1)
+
+    def told() -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        with database.read() as connection:
+            runtime = shop.runtime
+            for who in ("amina", "baraka"):
+                (story,) = explain(connection, runtime.content, runtime.registry, who, shop.clock.now()).stories
+                lines = [line for way in story.ways for line in way.lines] + list(story.refused)
+                found += [(line.words, dict(line.seen)) for line in lines]
+        return found
+
+    shop.happens("amina", "purchase", total=500)
+    silver = Profile(attributes={"tier": "silver"}, at=START - 5 * day)
+    shop.runtime.ingest([Incoming("baraka", "purchase", "b", START, {"total": 500}, silver)])
+    shop.settle()
+    before = told()
+    assert [words for words, _ in before] == [
+        "entered, because purchase came",
+        'took else, since times("purchase") >= 2 was false: purchase came once, and customer.tier == "gold" was false: '
+        "customer.tier was not set",
+        "waits 2d, until 2026-03-04 09:00",
+        'not let in when purchase came: customer.tier != "silver" was false: customer.tier was silver',
+    ]
+    gold = Profile(attributes={"tier": "gold"})
+    for n, who in enumerate(("amina", "baraka")):
+        shop.runtime.ingest([Incoming(who, "purchase", f"late{n}", START - day, {"total": 7}, gold)])
+    shop.settle()
+    assert shop.rows("SELECT DISTINCT count FROM tally WHERE name = 'purchase'") == [(2,)]
+    assert all(row == before[n] for n, row in enumerate(told()[:3]))
+    assert before[3] in told()
 
 
 def test_the_profile_of_a_request_is_there_when_its_event_is_judged(tmp_path: Path, database: Database) -> None:
