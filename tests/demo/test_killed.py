@@ -23,10 +23,13 @@ import pytest
 
 from engine.prefect_server import PrefectServer
 from tests.demo.outcome import CODE
+from tests.promises import figures
 
 ROOT = Path(__file__).parents[2]
 LOOKS = 10
-SEED = 20261122
+SEED = int(os.environ.get("KARIBU_TEST_SEED") or time.time_ns() // 1_000_000)
+"""Another one each time: it is said, and `KARIBU_TEST_SEED` has it again."""
+
 LAST = 0.8
 """No kill waits for more than this share of the work. The rest takes seconds, and the watcher looks every 10 ms."""
 
@@ -153,7 +156,15 @@ def test_a_demo_killed_at_any_moment_and_run_again_ends_the_same(tmp_path: Path)
     finally:  # a demo that was killed leaves its Prefect server to the next one
         PrefectServer(killed / "home" / "prefect").end_leftover()
     whole, pieces = outcome(undisturbed), outcome(killed)
-    print(f"kills {len(KILLS)}, decisions {len(whole[0]['decisions'])}, files {len(whole[1])}")
+    differing = [name for name, rows in whole[0].items() if pieces[0][name] != rows]
+    figures(
+        "a crash anywhere is taken up where it happened",
+        kills=len(KILLS),
+        decisions=len(whole[0]["decisions"]),
+        files=len(whole[1]),
+        differences=len(differing) + (pieces[1] != whole[1]),
+        seed=SEED,
+    )
     assert len(whole[0]["decisions"]) > 200 and len(whole[1]) > 50
     for name, rows in whole[0].items():
         assert pieces[0][name] == rows, f"{name} differ (seed {SEED})"
