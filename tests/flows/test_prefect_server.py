@@ -36,6 +36,13 @@ def test_it_answers_watches_for_crashed_runs_and_shows_its_page(prefect: Prefect
     assert '"show_promotional_content":false' in settings
 
 
+def test_its_history_is_deleted_after_thirty_days(prefect: PrefectServer) -> None:
+    with urlopen(f"{prefect.api_url}/admin/settings", timeout=PATIENCE) as answer:
+        vacuum = orjson.loads(answer.read())["server"]["services"]["db_vacuum"]
+    assert vacuum["enabled"] == ["flow_runs"]
+    assert vacuum["retention_period"] == "P30D"
+
+
 def test_it_listens_on_loopback_only(prefect: PrefectServer) -> None:
     assert prefect.url.startswith("http://127.0.0.1:")
 
