@@ -5,18 +5,27 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
+from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, compile_path
 
 from engine.app import App
+from engine.rendering.links import Confirmation, Preferences, Question, Subscription
 from engine.runtime import keys
+from engine.runtime.door import Problems
+from engine.runtime.ingest import Incoming
+from engine.runtime.profile import Consented
 from engine.service import Service
+from engine.store.tables import customer, message
 from engine.web.api import build
 from engine.web.intake import Intake
 from engine.web.site import Site
@@ -71,6 +80,9 @@ TABLE = {
 """A new route gets its line here. Open is only what proves itself otherwise: a signed link, a signed hook."""
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
 def routes_of(web: FastAPI) -> set[tuple[str, str]]:
     """Every method and path that the application answers."""
     found = set()
@@ -82,9 +94,8 @@ def routes_of(web: FastAPI) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def app(project: Callable[..., Path], sqlite_url: str) -> Iterator[App]:
-    made = app_of(
-        project({"workflows/project.yaml": PROJECT.replace("memory", "maildir"), **FILES, **JOURNEYS}), sqlite_url
-    )
+    shop = PROJECT.replace("memory", "maildir") + "surveys: {nps: {kind: nps}}\n"
+    made = app_of(project({"workflows/project.yaml": shop, **FILES, **JOURNEYS}), sqlite_url)
     yield made
     made.close()
 
@@ -139,6 +150,67 @@ def test_every_route_answers_every_kind_of_key_as_the_table_says(web: FastAPI, s
     wrongly = [asked for asked, told in found.items() if told == IN != meant[asked]]
     figures("whoever has no key for it gets nothing", requests=len(found), let_in_wrongly=len(wrongly))
     assert found == meant
+
+
+def links(app: App, who: str) -> list[str]:
+    """A customer's own links of every page, as they stand in their mails."""
+    with app.database.read() as connection:
+        mine = customer.c.external_id == who
+        sent = customer.join(message, message.c.customer_id == customer.c.id)
+        row = connection.execute(
+            select(customer.c.email_hash, message.c.enrolment_id).select_from(sent).where(mine)
+        ).one()
+    pages, now = app.pages, app.clock.now()
+    made = [
+        pages.confirm(Confirmation(who, "email", "news", row.email_hash, now)),
+        pages.survey(Question(f"{row.enrolment_id}-1", "nps", now)),
+        app.subscriptions.link(Subscription(who, "email", "offers")),
+        pages.preferences(Preferences(who, "email", row.email_hash)),
+    ]
+    return [urlsplit(link).path for link in made]
+
+
+def spliced(one: str, other: str) -> str:
+    """What one link says, with the signature of another."""
+    return f"{one.rpartition('.')[0]}.{other.rpartition('.')[2]}"
+
+
+def test_what_one_customer_holds_gives_nothing_of_another(web: FastAPI, app: App, shown: dict[str, str | None]) -> None:
+    app.runtime.publish()
+    for who in ("amina", "baraka"):
+        told = {"first_name": f"{who} by name", "email": f"{who}@shop.example", "consent": ["email/offers"]}
+        profile = app.door.profile(told, Problems())
+        profile = replace(profile, consents=(*profile.consents, Consented("email", "news", "pending")))
+        app.runtime.ingest([Incoming(who, "signed_up", who, app.clock.now(), {}, profile)])
+    app.runtime.advance()
+
+    def known(who: str) -> Any:
+        answer = ask(web, "GET", f"/v1/customers/{who}", {"Authorization": f"Bearer {shown['read']}"})
+        assert answer.status == 200
+        return answer.json()
+
+    hers, his = links(app, "amina"), links(app, "baraka")
+    before, other = known("amina"), known("baraka")
+    form = b"customer=amina&id=amina&email=amina@shop.example&shown=email/offers&nothing=yes&confirm=yes&score=3&unsubscribe=yes"
+    tries: list[tuple[str, str, str | None, bytes, set[int]]] = []
+    for one, own in zip(hers, his, strict=True):
+        tries += [(method, spliced(one, own), None, form, {404}) for method in ("GET", "HEAD", "POST")]
+        tries += [(method, own, None, form, {200}) for method in ("GET", "HEAD", "POST")]
+    for name in ("amina", "amina@shop.example"):
+        tries += [("GET", f"/v1/customers/{name}", key, b"", {403}) for key in ("browser", "write")]
+    tries += [
+        ("PUT", "/v1/customers/amina", "browser", b'{"first_name": "Another"}', {403}),
+        ("POST", "/v1/customers/merge", "browser", b'{"from": "amina", "into": "baraka"}', {403}),
+    ]
+    leaks = []
+    for method, path, key, body, meant in tries:
+        answer = ask(web, method, path, {"Authorization": f"Bearer {shown[key]}"} if key else FORM, body, "id=amina")
+        assert answer.status in meant, (method, path, answer)
+        if b"amina" in answer.body.lower() or known("amina") != before:
+            leaks.append((method, path))
+    figures("what one customer holds gives nothing of another", requests=len(tries), leaks=len(leaks))
+    assert leaks == []
+    assert known("baraka") != other, "his own links work"
 
 
 def test_the_table_has_a_line_for_each_kind_of_key(shown: dict[str, str | None]) -> None:
