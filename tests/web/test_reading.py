@@ -249,7 +249,8 @@ def test_who_knows_no_id_names_somebody_by_what_they_know(door: Door) -> None:
     assert told(anonymous_id="b-1") == ("anonymous:b-1", [])
     assert told(email="Amina@Shop.example") == (f"email:{mail}", [])
     assert told(phone="0712 345678", country="KE") == (f"phone:{phone}", [])
-    assert told(anonymous_id="b-1", email="amina@shop.example") == ("anonymous:b-1", [])
+    both = [Who(anonymous_id="b-1", email_hash=mail)]
+    assert told(anonymous_id="b-1", email="amina@shop.example") == ("anonymous:b-1", both)
     assert told(id="amina") == ("amina", [])
     assert told(id="amina", anonymous_id="b-1") == ("amina", [Who("amina", "b-1")])
     assert told(id=5, email="amina@shop.example") == ("5", [Who("5", None, mail)])
