@@ -69,8 +69,8 @@ def test_an_engine_with_the_old_files_lets_be_what_a_publish_is_filling(
     definition = "SELECT digest FROM segment_state"
     looks = []
 
-    def watched(*given: Any) -> Any:
-        suspects = survey.prepare(*given)
+    def watched(*given: Any, **more: Any) -> Any:
+        suspects = survey.prepare(*given, **more)
         filled = shop.rows(definition)
         shop.runtime.tick()
         assert shop.rows(definition) == filled
