@@ -45,6 +45,11 @@ def origin(address: str) -> str | None:
     return f"{scheme}://{host}" if host and scheme in ("http", "https") else None
 
 
+def within(address: str, base: str) -> bool:
+    """Whether an address is this one, without a slash at its end, or lies below it."""
+    return address == base or address.startswith(f"{base}/")
+
+
 def origins(text: str) -> Iterator[str]:
     """The origin of every address in a text."""
     for _, address in addresses(text):

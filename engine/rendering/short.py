@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 
-from engine.rendering.addresses import addresses, origin
+from engine.rendering.addresses import addresses, origin, within
 from engine.rendering.values import Rendered
 
 SHORT = "/l/"
@@ -41,8 +41,7 @@ class Shortener:
         if content.template_id:
             return content.text, codes
         for place, address in addresses(content.text):
-            ours = address == self._url or address.startswith(f"{self._url}/")
-            if ours or origin(address) not in content.origins or len(codes) == _MOST:
+            if within(address, self._url) or origin(address) not in content.origins or len(codes) == _MOST:
                 continue
             code = self._code(ref, address)
             codes[code] = address

@@ -13,12 +13,10 @@ from html import unescape
 
 from itsdangerous import URLSafeSerializer
 
+from engine.rendering.addresses import LONGEST, within
 from engine.rendering.links import loaded
 
 OPENS, CLICKS = "/o/", "/c/"
-LONGEST_URL = 2_000
-"""A longer address stays as it is: with its token it would be longer than programs take."""
-
 _LONGEST = 4_000
 _HREF = re.compile(r"""(<a\b[^>]*?\bhref\s*=\s*)(["'])(https?://[^"']*)\2""", re.IGNORECASE)
 _END = re.compile(r"</body\s*>", re.IGNORECASE)
@@ -63,8 +61,9 @@ class Tracking:
 
     def _through(self, found: re.Match[str], ref: str, untouched: Sequence[str | None]) -> str:
         url = unescape(found[3])
-        ours = url == self._url or url.startswith(f"{self._url}/")
-        if ours or url in untouched or len(url) > LONGEST_URL or any(ord(c) < 33 for c in url):
+        # A longer address stays as it is: with its token it would be longer than programs take.
+        ours, long = within(url, self._url), len(url) > LONGEST
+        if ours or long or url in untouched or any(ord(c) < 33 for c in url):
             return found[0]
         return f"{found[1]}{found[2]}{self._url}{CLICKS}{_text(self._click.dumps([ref, url]))}{found[2]}"
 
