@@ -160,7 +160,7 @@ class Renderer:
                 "_budget": Budget(),
             }
         )
-        return replace(rendered, locale=written, origins=rendered.origins | self._origins)
+        return replace(rendered, locale=written)
 
     def shown(self, value: Any, locale: str | None = None, zone: str | None = None) -> str:
         """A value as a template would show it without a filter: to a customer of this locale and time zone, or to the
@@ -174,7 +174,8 @@ class Renderer:
             with self._lock:
                 try:
                     found = self._compiled.get(key) or Compiled.of(
-                        cell.read(self._root, self._default, ref, self._sources.path(ref, locale), locale)
+                        cell.read(self._root, self._default, ref, self._sources.path(ref, locale), locale),
+                        self._origins,
                     )
                 except BrokenTemplate as broken:
                     found = broken

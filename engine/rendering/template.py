@@ -77,14 +77,14 @@ class Compiled:
     content: str = ""
 
     @classmethod
-    def of(cls, read: Read) -> Compiled:
-        """The template of what was read."""
+    def of(cls, read: Read, brands: frozenset[str]) -> Compiled:
+        """The template of what was read. `brands`: the origins that every template may write."""
         parts = {}
         for name, code in read.codes.items():
             sandbox = HTML if name == "html" else TEXT
             parts[name] = sandbox.template_class.from_code(sandbox, marshal.loads(code), {})
         words = list(own(part.root_render_func.__code__ for part in parts.values()))
-        fixed, hosts = frozenset(map(id, words)), frozenset(host for word in words for host in origins(word))
+        fixed, hosts = frozenset(map(id, words)), brands.union(*map(origins, words))
         return cls(read.ref, read.locale, parts, read.takes, read.shown, fixed, hosts, read.content)
 
     def render(self, values: dict[str, Any]) -> Rendered:
