@@ -36,7 +36,7 @@ from engine.runtime.pace import Pace
 from engine.runtime.pausing import paused
 from engine.runtime.post import Post
 from engine.runtime.rivals import Place, goes_first
-from engine.runtime.settling import Settled, record
+from engine.runtime.settling import UNDER_WAY, Settled, record
 from engine.store.database import Database
 from engine.store.merges import facts_stay
 from engine.store.tables import UNSETTLED, message
@@ -328,7 +328,7 @@ def _claimed_as(letters_: Sequence[Letter]) -> ColumnElement[bool]:
     return and_(
         message.c.id.in_([message_id for message_id, _ in claims]),  # SQLite seeks by a list, but not by pairs
         tuple_(message.c.id, message.c.fence).in_(claims),
-        message.c.state.in_(("claimed", "dispatching")),  # dispatching: marked before, and its turn didn't come
+        message.c.state.in_(UNDER_WAY),  # dispatching: marked before, and its turn didn't come
     )
 
 

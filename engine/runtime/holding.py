@@ -35,7 +35,7 @@ from engine.cohort.program import Program
 from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
 from engine.runtime.letters import Letter
-from engine.runtime.settling import under
+from engine.runtime.settling import UNDER_WAY, under
 from engine.segments.seen import json_object
 from engine.store.scratch import fill, insert_ignore, scratch
 from engine.store.tables import cap_slot, customer, decision, enrolment, is_held, message
@@ -105,7 +105,7 @@ def hold(
     fill(connection, holds, [(letter.message_id, letter.fence, micros(until), why) for letter, until, why in mine])
     ours = under(holds)
     back = {"state": "queued", "due_at": holds.c.due_at, "reason": holds.c.reason, "lease_until": None}
-    claimed = message.c.state.in_(("claimed", "dispatching"))
+    claimed = message.c.state.in_(UNDER_WAY)
     connection.execute(update(message).where(ours, claimed).values(back | {"attempts": message.c.attempts - 1}))
     at, until = literal(now, Instant()), json_object({"until": type_coerce(holds.c.due_at, BigInteger)})
     said = [literal("stays"), literal(step_id), literal(HELD_BACK), holds.c.reason, at, until]
