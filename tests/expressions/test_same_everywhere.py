@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -18,6 +17,7 @@ from engine.store import tables
 from engine.store.database import Database
 from engine.store.local_time import ensure_zones
 from engine.store.types import micros
+from tests.depth import times
 from tests.expressions.oracle import Person, World, evaluate, holds
 from tests.expressions.strategies import NAMES, VALUES, VOCABULARY, ZONES, conditions, crowds, readable
 from tests.expressions.world import store
@@ -26,7 +26,7 @@ from tests.promises import figures
 pytestmark = pytest.mark.postgres
 
 RHYTHMS = st.sampled_from([{}, {"purchase": 30 * 86_400_000_000}])
-TRIES = int(os.environ.get("EXPRESSION_TRIES", "150"))
+TRIES = times(60)
 COMPARED = Counter({"verdicts": 0, "differences": 0})
 
 

@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.store.tables import event, tally
+from tests.depth import times
 from tests.patience import PATIENCE, eventually
 from tests.promises import figures
 from tests.scenarios.shop import PROJECT
@@ -33,10 +34,10 @@ SEED = 20261125
 BATCH = 500
 CALLS = 100
 SENDERS = 4
-HOW_MANY = int(os.environ.get("KARIBU_TEST_EVENTS", "15000"))
+HOW_MANY = int(os.environ.get("KARIBU_TEST_EVENTS") or times(5000))
 """Events that must have been accepted before the killing ends: `make crash-ingest` wants 100,000."""
 
-LIFE = 0.1
+LIFE = 0.2
 """The share of them that one life of the service takes in, at most."""
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from engine.web import openapi
+from tests.depth import times
 from tests.patience import eventually
 from tests.web.conftest import KEY, Start
 
@@ -75,7 +76,7 @@ def test_schemathesis_finds_nothing(start: Start, request: pytest.FixtureRequest
     for result in loaded.get_all_operations():
         operation = result.ok()
 
-        @settings(max_examples=150, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @settings(max_examples=times(60), suppress_health_check=list(HealthCheck), derandomize=True, database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def every(case: Any) -> None:
             answer = case.call(headers=allowed)
