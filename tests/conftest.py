@@ -121,10 +121,14 @@ def running_postgres() -> Iterator[Postgres]:
     """A server in a directory of its own."""
     # Not pytest's own: the server's user must be able to enter it.
     directory = Path(tempfile.mkdtemp(prefix="karibu-pg-", dir=_quick()))
-    server = Postgres(directory)
-    yield server
-    server.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        server = Postgres(directory)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:  # whatever happens: it may lie in memory
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

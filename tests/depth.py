@@ -1,4 +1,4 @@
-"""How deep the tests search: `KARIBU_TEST_DEPTH=3` has three times the examples, looks and kills of what CI has time for."""
+"""How deep the tests search: `KARIBU_TEST_DEPTH=3` has three times the examples and events of what CI has time for."""
 
 from __future__ import annotations
 
