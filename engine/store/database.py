@@ -173,8 +173,18 @@ def _address(url: str) -> URL:
 
 
 PREPARED = 512
-"""Statements that a connection to PostgreSQL keeps planned, as many as one to SQLite. A look at the segments takes many
-in turn: with fewer places (psycopg has 100) each is gone before it comes again, and planned anew."""
+"""Statements that a connection to PostgreSQL keeps parsed, as many as one to SQLite. A look at the segments takes many
+in turn: with fewer places (psycopg has 100) each is gone before it comes again, and parsed anew."""
+
+POSTGRESQL = {
+    "TimeZone": "UTC",
+    # JIT costs a compilation for each of our wide statements and wins nothing on them.
+    "jit": "off",
+    # A plan kept from run to run knows no values: the customers whose trial ended "between then and now" may be any
+    # number, so from its tenth run on the statement read all of them, whose plan until then was a seek.
+    "plan_cache_mode": "force_custom_plan",
+}
+"""Settings of a connection."""
 
 
 def _postgresql(address: URL) -> Engine:
@@ -196,8 +206,8 @@ def _postgresql(address: URL) -> Engine:
         connection.prepared_max = PREPARED
         before = connection.autocommit
         connection.autocommit = True
-        # JIT costs a compilation for each of our wide statements and wins nothing on them.
-        connection.execute("SELECT set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)")
+        for name, value in POSTGRESQL.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.autocommit = before
 
     @event.listens_for(engine, "handle_error")

@@ -131,6 +131,21 @@ def test_no_statement_of_a_look_reads_a_large_table_from_end_to_end(shop: Shop) 
     print(f"{shop.runtime.database.dialect}: {len(found)} statements of a look, whole tables read: 0")
 
 
+def test_the_twentieth_look_is_planned_with_its_own_values_too(shop: Shop) -> None:
+    """PostgreSQL would keep one plan for all values from the tenth run of a statement on, and read whole tables."""
+    database = shop.runtime.database
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite plans a statement once, whatever its values")
+    for n in range(20):
+        shop.happens(f"c{n + 1}", "purchase", total=5000)
+        shop.later(minutes=1)
+    plans = "SELECT sum(custom_plans) AS custom, sum(generic_plans) AS generic FROM pg_prepared_statements"
+    with database.read() as connection:
+        kept = connection.execute(text(f"{plans} WHERE cardinality(parameter_types) > 0")).one()
+    assert kept.custom > 200
+    assert kept.generic == 0
+
+
 def test_an_index_that_is_lost_is_made_again_by_the_next_look(shop: Shop) -> None:
     runtime = shop.runtime
     indexes = {index_name(name) for name in moments(segments_of(runtime.content))}
