@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ClauseElement,
     Column,
     ColumnElement,
     Connection,
@@ -40,6 +41,7 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.sql import visitors
 
 from engine.cohort.onward import Onward
 from engine.segments.seen import json_object
@@ -98,9 +100,23 @@ class StuckCohortError(RuntimeError):
 
 def with_people(source: FromClause) -> FromClause:
     """Enrolments with their customer and, where an event let them in, that event."""
-    return Onward(source, customer, customer.c.id == enrolment.c.customer_id).outerjoin(
-        entry_event, entry_event.c.id == enrolment.c.event_id
-    )
+    return _with_entry(_with_customer(source))
+
+
+def _with_customer(source: FromClause) -> FromClause:
+    return Onward(source, customer, customer.c.id == enrolment.c.customer_id)
+
+
+def _with_entry(source: FromClause) -> FromClause:
+    return source.outerjoin(entry_event, entry_event.c.id == enrolment.c.event_id)
+
+
+def _with_those_named(source: FromClause, *asked: ClauseElement) -> FromClause:
+    """The same, but only as far as any of `asked` names them: PostgreSQL looks up each row of a join that locks."""
+    tables = {getattr(part, "table", None) for one in asked for part in visitors.iterate(one)}
+    if customer in tables:
+        source = _with_customer(source)
+    return _with_entry(source) if entry_event in tables else source
 
 
 class Cohort:
@@ -129,38 +145,36 @@ class Cohort:
         pass_id: str,
         limit: int | None = None,
         first: tuple[FromClause, ColumnElement[bool]] | None = None,
-        people: bool = True,
         wait: bool = False,
         family: bool = True,
     ) -> Cohort:
-        """Judge, lock and take up to `limit` enrolments that `who` names. `first`: a table to start from, and how
-        enrolments join it. `people`: whether they are judged by anything of their customer or of what let them in.
-        `family`: whether any of them may be a child enrolment, or have some.
+        """Judge, lock and take the enrolments that `who` names, or the `limit` of them that were due first. `first`: a
+        table to start from, and how enrolments join it. `family`: whether any of them may be a child enrolment, or
+        have some.
 
         Rows another engine has locked are skipped (they are being moved), or with `wait` waited for."""
         scratch(connection, moving)
         source: FromClause = enrolment if first is None else Onward(first[0], enrolment, first[1])
+        judged = (
+            judgement.verdict,
+            _or_null(judgement.reason),
+            _or_null(judgement.otherwise),
+            _or_null(judgement.due_at),
+            _or_null(judgement.event_id),
+            _or_null(judgement.detail),
+        )
         rows = (
-            select(
-                enrolment.c.id,
-                enrolment.c.customer_id,
-                enrolment.c.visit,
-                enrolment.c.moved_at,
-                judgement.verdict,
-                _or_null(judgement.reason),
-                _or_null(judgement.otherwise),
-                _or_null(judgement.due_at),
-                _or_null(judgement.event_id),
-                _or_null(judgement.detail),
-            )
-            .select_from(with_people(source) if people else source)
+            select(enrolment.c.id, enrolment.c.customer_id, enrolment.c.visit, enrolment.c.moved_at, *judged)
+            .select_from(_with_those_named(source, who, *judged))
             .where(who, IN_JOURNEY)
             .with_for_update(of=enrolment, skip_locked=not wait)
         )
         if wait and connection.dialect.name == "postgresql":
             rows = rows.order_by(enrolment.c.id)  # as an event locks them, so that neither waits for the other
         if limit is not None:
-            rows = rows.limit(limit)
+            # In the order of the index of who is due: else PostgreSQL reads the table from its start for every chunk,
+            # past all the rows that the chunks before it left behind.
+            rows = rows.order_by(enrolment.c.due_at).limit(limit)
         result = connection.execute(insert(moving).from_select(list(moving.c), rows), execution_options=COUNTED)
         return cls(connection, step, now, pass_id, result.rowcount, family)
 

@@ -204,7 +204,6 @@ def _end_running(connection: Connection, program: Program, now: datetime) -> Non
         now=now,
         pass_id="entry",
         first=(arriving, on),
-        people=False,
         wait=True,
     )
     cohort.finish(RESTARTED, RESTARTED)

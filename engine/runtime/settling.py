@@ -146,7 +146,6 @@ def settle(
         now=now,
         pass_id=pass_id,
         first=(messages, on),
-        people=False,
         wait=True,
         family=program.family,
     )
