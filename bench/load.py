@@ -48,6 +48,9 @@ class Line(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self.load.cut(self)
+
     def send(self, request: bytes, began: float) -> None:
         self.began = began
         self.transport.write(request)
@@ -89,6 +92,9 @@ class Load:
             self.start(line, self.due.popleft())
         else:
             self.free.append(line)
+
+    def cut(self, line: Line) -> None:
+        """The server closed the line."""
 
     def start(self, line: Line, began: float) -> None:
         line.send(body(self.label, self.sent, self.size, self.path), began)

@@ -29,6 +29,8 @@ from bench.load import Line, Load, body
 
 LINES = 512
 TIMES = 10
+PATIENCE = 60.0
+"""Seconds after the last request: what isn't answered by then is counted as such."""
 PROBES, BETWEEN, QUICK = 10, 0.2, 1.0
 
 
@@ -41,7 +43,7 @@ class Flood(Load):
         self.numbers: dict[Line, int] = {}
         self.accepted = array("L")
         self.waited: dict[int, list[float]] = {}
-        self.unsent = self.untold = 0
+        self.untold = self.cuts = 0
 
     def answered(self, line: Line, status: int, took: float, head: bytes) -> None:
         self.statuses[status] += 1
@@ -53,27 +55,38 @@ class Flood(Load):
         self.in_flight -= 1
         self.free.append(line)
 
+    def cut(self, line: Line) -> None:
+        self.cuts += 1
+        if line in self.free:
+            self.free.remove(line)
+
     async def run(self) -> dict[str, object]:
         assert self.rate is not None
         await self.connect()
         begun = time.perf_counter()
-        for n in range(int(self.seconds * self.rate)):
-            if (ahead := begun + n / self.rate - time.perf_counter()) > 0:
+        offered = int(self.seconds * self.rate)
+        for n in range(offered):
+            ahead = begun + n / self.rate - time.perf_counter()
+            if ahead > 0:
                 await asyncio.sleep(ahead)
+            elif time.perf_counter() - begun > self.seconds:
+                break  # this process is too slow for the rate: what it could not send is told as unsent
             elif n % 16 == 0:
                 await asyncio.sleep(0)  # behind: the answers must be read all the same
             if not self.free:
-                self.unsent += 1
                 continue
             line = self.free.pop()
             self.numbers[line] = self.sent
             self.start(line, time.perf_counter())
-        while self.in_flight:
+        flooded = time.perf_counter()
+        while self.in_flight and time.perf_counter() - flooded < PATIENCE:
             await asyncio.sleep(0.01)
         return {
             "seconds": time.perf_counter() - begun,
             "sent": self.sent,
-            "unsent": self.unsent,
+            "unsent": offered - self.sent,
+            "unanswered": self.in_flight,
+            "cut": self.cuts,
             "statuses": dict(self.statuses),
             "untold": self.untold,
             "waited": {status: _spread(took) for status, took in self.waited.items()},
@@ -150,7 +163,7 @@ def measured(seconds: float) -> dict[str, Any]:
             "capacity": capacity,
             "offered": round((found["sent"] + found["unsent"]) * SIZE / found["seconds"]),
             "accepted": round(len(accepted) * SIZE / found["seconds"]),
-            "requests": found["statuses"] | {"unsent": found["unsent"]},
+            "requests": found["statuses"] | {name: found[name] for name in ("unsent", "unanswered", "cut")},
             "without_retry_after": found["untold"],
             "accepted_waited": found["waited"].get("202"),
             "refused_waited": found["waited"].get("429"),
