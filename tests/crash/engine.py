@@ -24,6 +24,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
+import engine.store.migrate  # noqa: F401  - a life would import it anew, which takes half of one
 from engine.app import App
 from engine.channels.base import Fresh, Outgoing, Result, Settle
 from engine.channels.sendgrid import SendGrid, SendGridOptions
