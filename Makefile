@@ -67,11 +67,11 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 pytest: $(DEV) $(NODE)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: guarantees
 guarantees: $(DEV) $(NODE)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) $$(grep -oE 'tests/[a-z0-9_/]+\.py::test_\w+' docs/guarantees.md)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) $$(grep -oE 'tests/[a-z0-9_/]+\.py::test_\w+' docs/guarantees.md)
 
 format: $(DEV)
 	$(BIN)/ruff format .

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from engine.runs import JourneyRuns
-from tests.demo.weekly import PATIENT, Life
+from tests.demo.life import PATIENT, Life
 
 
 def main(database: str, home: str, api_url: str) -> None:

@@ -20,8 +20,8 @@ from engine.passes import Ask, Outcome
 from engine.prefect_server import PrefectServer, quiet
 from engine.runs import JourneyRuns
 from engine.store.database import Database
+from tests.demo.life import LOOKS, Life
 from tests.demo.outcome import outcome, sent
-from tests.demo.weekly import WEEKLY, Life
 from tests.flows.shop import ask
 from tests.patience import PATIENCE
 
@@ -45,7 +45,7 @@ def once(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found
     url = f"sqlite:///{home}/karibu.db"
     life = Life.open(url, home)
     with JourneyRuns(life.app.runtime) as runs:
-        for look in range(1, len(WEEKLY)):
+        for look in range(1, len(LOOKS)):
             life.comes(look)
             for journey in life.due():
                 assert not runs.advance(journey).failed
@@ -109,7 +109,7 @@ def test_every_flow_run_twice_at_once_changes_no_outcome(
         nonlocal both_moved
         async with session(prefect.api_url) as client:
             flows = {one.name: JourneyFlow(life.app.runtime, one) for one in life.app.runtime.programs().values()}
-            for look in range(1, len(WEEKLY)):
+            for look in range(1, len(LOOKS)):
                 life.comes(look)
                 while due := life.due():
                     for journey in due:
@@ -167,7 +167,7 @@ def test_two_engines_at_once_on_postgresql_change_no_outcome(
             return all_say()
 
         assert all_say() == ["here", "here"]
-        for look in range(1, len(WEEKLY)):
+        for look in range(1, len(LOOKS)):
             left = tell(str(look))
             while left != ["0", "0"]:
                 assert all(left), "an engine ended"

@@ -1,4 +1,4 @@
-"""The demo's eight weeks for a tenth of its customers, looked at once a week: small enough to be lived several times."""
+"""The demo's eight weeks for a tenth of its customers, looked at once a fortnight: small enough to be lived several times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.settings import Settings
 from tests.demo.part import part
 from tests.patience import PATIENCE
 
-WEEKLY = looks()[::7]
+LOOKS = looks()[::14]
 PATIENT = Manner(linger=None, patience=PATIENCE)
 """Every pass waits for Prefect, however slow it is, so each is in a run."""
 
@@ -56,8 +56,8 @@ class Life:
 
     def comes(self, look: int) -> None:
         """What has happened since the look before is taken in, and the clock is looked at."""
-        self.clock.advance_to(WEEKLY[look])
-        lower, upper = (bisect_right(self.moments, WEEKLY[n]) for n in (look - 1, look))
+        self.clock.advance_to(LOOKS[look])
+        lower, upper = (bisect_right(self.moments, LOOKS[n]) for n in (look - 1, look))
         self.app.runtime.ingest(self.events[lower:upper])
         failed = self.app.runtime.tick().failed
         assert not failed, failed
