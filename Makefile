@@ -18,6 +18,8 @@ NODE := $(VENV)/.installed-node
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# tests/conftest.py has put the files in order.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -67,11 +69,11 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 pytest: $(DEV) $(NODE)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTEST)
 
 .PHONY: guarantees
 guarantees: $(DEV) $(NODE)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) $$(grep -oE 'tests/[a-z0-9_/]+\.py::test_\w+' docs/guarantees.md)
+	$(PYTEST) $$(grep -oE 'tests/[a-z0-9_/]+\.py::test_\w+' docs/guarantees.md)
 
 format: $(DEV)
 	$(BIN)/ruff format .

@@ -78,7 +78,7 @@ class Load:
         self.due: deque[float] = deque()
         self.took: list[float] = []
         self.statuses: Counter[int] = Counter()
-        self.sent = self.in_flight = 0
+        self.sent = self.in_flight = self.cuts = 0
         self.last = 0.0
 
     def answered(self, line: Line, status: int, took: float, head: bytes) -> None:
@@ -94,7 +94,12 @@ class Load:
             self.free.append(line)
 
     def cut(self, line: Line) -> None:
-        """The server closed the line."""
+        """The server closed the line: nothing is sent on it any more, nor waited for."""
+        self.cuts += 1
+        if line in self.free:
+            self.free.remove(line)
+        else:
+            self.in_flight -= 1
 
     def start(self, line: Line, began: float) -> None:
         line.send(body(self.label, self.sent, self.size, self.path), began)

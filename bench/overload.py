@@ -43,7 +43,7 @@ class Flood(Load):
         self.numbers: dict[Line, int] = {}
         self.accepted = array("L")
         self.waited: dict[int, list[float]] = {}
-        self.untold = self.cuts = 0
+        self.untold = 0
 
     def answered(self, line: Line, status: int, took: float, head: bytes) -> None:
         self.statuses[status] += 1
@@ -55,21 +55,16 @@ class Flood(Load):
         self.in_flight -= 1
         self.free.append(line)
 
-    def cut(self, line: Line) -> None:
-        self.cuts += 1
-        if line in self.free:
-            self.free.remove(line)
-
     async def run(self) -> dict[str, object]:
         assert self.rate is not None
         await self.connect()
         begun = time.perf_counter()
         offered = int(self.seconds * self.rate)
         for n in range(offered):
-            ahead = begun + n / self.rate - time.perf_counter()
-            if ahead > 0:
+            passed = time.perf_counter() - begun
+            if (ahead := n / self.rate - passed) > 0:
                 await asyncio.sleep(ahead)
-            elif time.perf_counter() - begun > self.seconds:
+            elif passed > self.seconds:
                 break  # this process is too slow for the rate: what it could not send is told as unsent
             elif n % 16 == 0:
                 await asyncio.sleep(0)  # behind: the answers must be read all the same
@@ -85,7 +80,7 @@ class Flood(Load):
             "seconds": time.perf_counter() - begun,
             "sent": self.sent,
             "unsent": offered - self.sent,
-            "unanswered": self.in_flight,
+            "unanswered": self.sent - self.statuses.total(),
             "cut": self.cuts,
             "statuses": dict(self.statuses),
             "untold": self.untold,

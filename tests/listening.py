@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,32 @@ def before_statements(hook: Callable[..., Any], *engines: Any, retval: bool = Fa
     finally:
         for engine in engines:
             event.remove(engine, "before_cursor_execute", hook)
+
+
+@contextmanager
+def plans(
+    database: Database, chosen: Callable[[str], object], dear: Sequence[str] = ()
+) -> Iterator[list[tuple[str, str]]]:
+    """(statement, plan) of each chosen statement as it runs, with its own values. `dear`: ways that PostgreSQL is told
+    to take only where there is no other."""
+    found: list[tuple[str, str]] = []
+    how = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN (COSTS OFF)"
+    ways = dear if database.dialect == "postgresql" else ()
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if not chosen(statement):
+            return
+        beside = connection.connection.driver_connection.cursor()
+        for way in ways:
+            beside.execute(f"SET LOCAL {way} = off")
+        beside.execute(f"{how} {statement}", parameters[0] if many else parameters)
+        found.append((statement, "\n".join(row[-1] for row in beside.fetchall())))
+        for way in ways:
+            beside.execute(f"SET LOCAL {way} = on")
+        beside.close()
+
+    with before_statements(explain, *engines_of(database)):
+        yield found
 
 
 def engines_of(database: Database) -> set[Any]:

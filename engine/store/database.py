@@ -206,8 +206,8 @@ def _postgresql(address: URL) -> Engine:
         connection.prepared_max = PREPARED
         before = connection.autocommit
         connection.autocommit = True
-        for name, value in POSTGRESQL.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        each = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in POSTGRESQL.items())
+        connection.execute(f"SELECT {each}")
         connection.autocommit = before
 
     @event.listens_for(engine, "handle_error")

@@ -1,4 +1,5 @@
-"""The demo's eight weeks for a tenth of its customers, looked at once a fortnight: small enough to be lived several times."""
+"""The demo's eight weeks for a tenth of its customers, looked at once a fortnight: small enough to be lived
+several times."""
 
 from __future__ import annotations
 

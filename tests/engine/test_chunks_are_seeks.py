@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import insert, text
 
@@ -12,7 +11,7 @@ from engine.runtime.pace import Pace
 from engine.store.database import Database
 from engine.store.tables import customer, enrolment
 from tests.engine.shop import START, Shop
-from tests.listening import before_statements, engines_of
+from tests.listening import plans
 
 MANY, CHUNK = 20_000, 1_000
 JOURNEY = """
@@ -43,19 +42,11 @@ def test_whoever_is_taken_next_is_found_by_the_index_of_who_is_due(database: Dat
         connection.execute(insert(enrolment), [{"customer_id": id_, "cause": "t", **here} for id_ in ids])
     with database.write() as connection:
         connection.exec_driver_sql("ANALYZE")
-    found: list[str] = []
-    how = "EXPLAIN QUERY PLAN " if database.dialect == "sqlite" else "EXPLAIN (COSTS OFF) "
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if statement.startswith("INSERT INTO moving"):
-            rows = connection.connection.driver_connection.cursor().execute(how + statement, parameters).fetchall()
-            found.append("\n".join(row[-1] for row in rows))
-
-    with before_statements(explain, *engines_of(database)):
+    with plans(database, lambda statement: statement.startswith("INSERT INTO moving")) as found:
         report = move_step(database, program, "branch_1", START, "test", pace=Small(database.dialect))
     assert report.moved == MANY
     assert len(found) == MANY // CHUNK + 1
-    for plan in found:
+    for _, plan in found:
         assert "ix_enrolment_cohort" in plan, plan
         assert "Sort" not in plan and "TEMP B-TREE" not in plan, plan
         assert "entry" not in plan, plan  # nothing is asked of the event that let them in

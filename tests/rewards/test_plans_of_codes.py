@@ -3,17 +3,14 @@ so expects that hardly any code is held."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import text
 
 from engine.runtime import coupons
 from engine.store.database import Database
 from tests.engine.shop import Shop
-from tests.listening import before_statements, engines_of
+from tests.listening import plans
 from tests.rewards.giving import crowd, giving, states, stock
 
 MANY = 1_000
@@ -28,30 +25,17 @@ def full(root: Path, database: Database) -> Shop:
     return shop
 
 
-@contextmanager
-def plans(database: Database) -> Iterator[list[str]]:
-    """The plan of each UPDATE, with the planner's own opinion of what is dear."""
-    found: list[str] = []
-    how = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if statement.startswith("UPDATE") and "coupon" in statement:
-            beside = connection.connection.driver_connection.cursor()
-            beside.execute(f"{how} {statement}", parameters)
-            found.append("\n".join(str(row[-1]) for row in beside.fetchall()))
-            beside.close()
-
-    with before_statements(explain, *engines_of(database)):
-        yield found
+def gives(statement: str) -> bool:
+    return statement.startswith("UPDATE") and "coupon" in statement
 
 
 def test_a_release_compares_no_code_with_all_others(database: Database, tmp_path: Path) -> None:
     shop = full(tmp_path, database)
     with database.write() as connection:
         connection.execute(text("UPDATE coupon SET state = 'reserved', asked = 1"))
-    with plans(database) as found, database.write() as connection:
+    with plans(database, gives) as found, database.write() as connection:
         assert coupons.release(connection, list(shop.runtime.programs().values())) == MANY
-    (plan,) = found
+    ((_, plan),) = found
     seek = "SEARCH coupon USING INTEGER PRIMARY KEY" if database.dialect == "sqlite" else "using pk_coupon on coupon"
     assert seek in plan, plan
     assert states(shop, "few") == {"released": MANY}
@@ -60,8 +44,8 @@ def test_a_release_compares_no_code_with_all_others(database: Database, tmp_path
 def test_no_customer_costs_a_look_at_all_codes_that_are_held(database: Database, tmp_path: Path) -> None:
     shop = full(tmp_path, database)
     crowd(shop, MANY)
-    with plans(database) as found:
+    with plans(database, gives) as found:
         shop.runtime.advance()
     assert states(shop, "few") == {"reserved": MANY}
-    judged = [plan for plan in found if "ix_coupon_expires" in plan]
+    judged = [plan for _, plan in found if "ix_coupon_expires" in plan]
     assert found and not judged, judged[0]

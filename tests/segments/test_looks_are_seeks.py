@@ -8,8 +8,6 @@ way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from engine.store.database import Database
 from engine.store.scratch import insert_ignore
 from engine.store.tables import customer, touched
 from tests.engine.shop import START, Shop
-from tests.listening import before_statements, engines_of
+from tests.listening import plans
 
 LARGE = ("customer", "event", "tally", "enrolment", "segment_member", "message", "decision", "refusal")
 DEAR = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
@@ -83,29 +81,7 @@ def shop(database: Database, tmp_path: Path) -> Shop:
     return shop
 
 
-@contextmanager
-def plans(database: Database) -> Iterator[list[tuple[str, str]]]:
-    """(statement, plan) of whatever reads or writes rows meanwhile."""
-    found: list[tuple[str, str]] = []
-    sqlite = database.dialect == "sqlite"
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", statement):
-            return
-        with_values = parameters[0] if many else parameters
-        beside = connection.connection.driver_connection.cursor()
-        if sqlite:
-            rows = beside.execute("EXPLAIN QUERY PLAN " + statement, with_values).fetchall()
-            found.append((statement, "\n".join(row[3] for row in rows)))
-        else:
-            beside.execute("".join(f"SET LOCAL {way} = off;" for way in DEAR))
-            beside.execute("EXPLAIN (COSTS OFF) " + statement, with_values)
-            found.append((statement, "\n".join(row[0] for row in beside.fetchall())))
-            beside.execute("".join(f"SET LOCAL {way} = on;" for way in DEAR))
-        beside.close()
-
-    with before_statements(explain, *engines_of(database)):
-        yield found
+reads_or_writes_rows = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)").match
 
 
 def reads_whole(plan: str) -> list[str]:
@@ -122,7 +98,7 @@ def test_no_statement_of_a_look_reads_a_large_table_from_end_to_end(shop: Shop) 
     shop.happens("c3", "purchase", total=5000)
     shop.happens("new", "purchase", total=5000)
     shop.clock.advance_to(shop.clock.now() + timedelta(minutes=1))
-    with plans(shop.runtime.database) as found:
+    with plans(shop.runtime.database, reads_or_writes_rows, DEAR) as found:
         assert shop.runtime.tick().entered == {"joined": 1}
         shop.runtime.work()
     assert len(found) > 60
@@ -139,9 +115,9 @@ def test_the_twentieth_look_is_planned_with_its_own_values_too(shop: Shop) -> No
     for n in range(20):
         shop.happens(f"c{n + 1}", "purchase", total=5000)
         shop.later(minutes=1)
-    plans = "SELECT sum(custom_plans) AS custom, sum(generic_plans) AS generic FROM pg_prepared_statements"
+    kept_plans = "SELECT sum(custom_plans) AS custom, sum(generic_plans) AS generic FROM pg_prepared_statements"
     with database.read() as connection:
-        kept = connection.execute(text(f"{plans} WHERE cardinality(parameter_types) > 0")).one()
+        kept = connection.execute(text(f"{kept_plans} WHERE cardinality(parameter_types) > 0")).one()
     assert kept.custom > 200
     assert kept.generic == 0
 
@@ -153,12 +129,12 @@ def test_an_index_that_is_lost_is_made_again_by_the_next_look(shop: Shop) -> Non
     with runtime.database.write() as connection:
         for index in indexes:
             connection.execute(text(f"DROP INDEX {index}"))
-    with pytest.MonkeyPatch.context() as patch, plans(runtime.database) as found:
+    with pytest.MonkeyPatch.context() as patch, plans(runtime.database, reads_or_writes_rows, DEAR) as found:
         patch.setattr("engine.segments.survey.keep_indexes", lambda *_: None)
         shop.later(minutes=1)
     assert any("customer" in reads_whole(plan) for _, plan in found), "the plans would not tell"
     shop.later(minutes=1)
-    with plans(runtime.database) as found:
+    with plans(runtime.database, reads_or_writes_rows, DEAR) as found:
         shop.later(minutes=1)
     assert not any("customer" in reads_whole(plan) for _, plan in found)
 
