@@ -99,8 +99,7 @@ def came_in(database: Database) -> Counter[tuple[str, str, str, datetime]]:
 @pytest.mark.slow
 def test_every_yearly_date_lets_everybody_in_once_a_year_in_every_zone(database: Database, tmp_path: Path) -> None:
     seed = 20281
-    # PostgreSQL, whose looks are dearer, is looked at half as often: each look lets in whoever came since the last.
-    moments = list(looks(Random(seed), timedelta(hours=70 if database.dialect == "sqlite" else 140)))
+    moments = list(looks(Random(seed), timedelta(hours=70)))
     zones = zones_by_rules()
     people = [
         {
