@@ -81,9 +81,17 @@ class DateTrigger(Timed):
         ]
         return min(moments)
 
+    def names_anybody(self, look: Look, since: datetime, until: datetime) -> bool:
+        first, last = (since - self._reach()).date() - DAY, until.date() + DAY  # a day wider than any zone
+        days = [first + n * DAY for n in range((last - first) // DAY + 1)]
+        return bool(look.connection.scalar(select(self._rows(look, days, look.zones).exists())))
+
+    def _reach(self) -> timedelta:
+        """How far back a look goes."""
+        return max(MADE_UP_FOR, self.late or MADE_UP_FOR)
+
     def pending(self, look: Look, beginning: Beginning) -> list[Fire]:
-        reach = max(MADE_UP_FOR, self.late or MADE_UP_FOR)
-        after = max(beginning.after(look.now), look.now - reach)
+        after = max(beginning.after(look.now), look.now - self._reach())
         days = {zone: list(self._days(zone_named(zone), after, look.now)) for zone in look.zones}
         every = [day for found in days.values() for day in found]
         done = look.fired(look.zones, f"{_DATE}{min(every)}", f"{_DATE}{max(every)}") if every else set()

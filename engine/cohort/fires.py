@@ -155,6 +155,10 @@ class Timed(TriggerModel):
     def next_fire(self, now: datetime, zones: Iterable[str], brand_zone: str) -> datetime | None:
         """The first moment after now at which something goes off in one of these zones."""
 
+    def names_anybody(self, look: Look, since: datetime, until: datetime) -> bool:
+        """A sieve: whether a fire that goes off in [since, until) may name anybody. No is certain, yes is not."""
+        return True
+
     def overlooked(self, look: Look, people: FromClause) -> list[Select[Any]]:
         """Those of `people` (a row of customer_id each), whose facts have just changed, that a fire of the past would
         have named by what is known now, and who have had no answer yet."""

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, Connection, and_, column, func, or_, select, true, values
 
-from engine.cohort.fires import Look, Timed
+from engine.cohort.fires import Beginning, Look, Timed
 from engine.cohort.program import Program
 from engine.language.tree import Typed
 from engine.language.vocabulary import Names
@@ -45,6 +45,9 @@ from engine.store.zones import first_instant, wall, zone_or
 
 ASKED = 250
 """Moments asked for in one read."""
+
+SIEVED = timedelta(days=30)
+"""Fires of so long are asked for in one read whether they name anybody, before each is asked for by itself."""
 
 FAR = timedelta(days=400)
 """How far ahead turns of segments are looked for when nothing nearer is known."""
@@ -93,16 +96,23 @@ def _fire(
             continue
         look = Look.of(connection, program, now)
         beginning, _ = rule.beginning(look)
-        at = now
+        at = sieved = now
+        anybody = True
         while (fire := rule.next_fire(at, look.zones, look.brand_zone)) is not None and fire < (found or until):
             at = fire
-            then = replace(look, now=at)
-            rows = [rule.named(then, due).subquery() for due in rule.pending(then, beginning)]
-            if any(connection.scalar(select(select(row).exists())) for row in rows):
+            if at >= sieved:
+                sieved = at + SIEVED
+                anybody = rule.names_anybody(look, at, sieved)
+            if anybody and _goes_off_for_somebody(rule, replace(look, now=at), beginning):
                 found = at
                 break
             skipped.append(at)
     return found, skipped
+
+
+def _goes_off_for_somebody(rule: Timed, look: Look, beginning: Beginning) -> bool:
+    rows = [rule.named(look, due).subquery() for due in rule.pending(look, beginning)]
+    return any(look.connection.scalar(select(select(row).exists())) for row in rows)
 
 
 def _door(

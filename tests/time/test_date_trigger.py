@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from engine.cohort.fires import Look
 from engine.store.tables import customer, enrolment, journey_version, refusal, touched
-from tests.time.conftest import Shop, utc
+from tests.time.conftest import BRAND, Shop, utc
 from triggers.date import DateTrigger
 
 NAIROBI_NINE = timedelta(hours=6)  # 09:00 in Nairobi, in UTC
@@ -241,6 +242,31 @@ def test_what_was_claimed_in_a_transaction_that_failed_comes_again(shop: Make) -
         here.look(trigger(), nine("2026-05-20"))
     here.ids[here.customer_id("amina")] = "amina"
     assert here.look(trigger(), nine("2026-05-20")) == [("amina", "date:2026")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"offset": "-7d", "late": "5d"}, {"leap_day": "mar1", "at": "00:00"}, {"repeat": "once", "offset": "3d"}],
+    ids=str,
+)
+@pytest.mark.parametrize("attribute", ["customer.birthday", "customer.created"])
+def test_the_sieve_lets_through_every_moment_that_names_somebody(
+    shop: Make, attribute: str, fields: dict[str, str]
+) -> None:
+    here, rule = shop("2028-02-12"), trigger(date=attribute, **fields)
+    for zone in ("Pacific/Kiritimati", "Pacific/Midway"):
+        for born in ("2028-02-27", "2024-02-29"):
+            year, month, day = map(int, born.split("-"))
+            columns = {"birth_year": year, "birth_month": month, "birth_day": day, "created_at": utc(f"{born} 23:00")}
+            here.add(f"{zone} {born}", zone, **columns)
+    moments = [here.published + n * timedelta(hours=19) for n in range(32)]
+    came = {now: bool(here.look(rule, now)) for now in moments}
+    with here.database.read() as connection:
+        look = Look(connection, here.journey, here.published, BRAND, here.published)
+        let_through = {now: rule.names_anybody(look, now, now + timedelta(seconds=1)) for now in moments}
+        assert rule.names_anybody(look, moments[0], moments[-1])
+    assert not [now for now in moments if came[now] and not let_through[now]]
+    assert any(came.values()) and not all(let_through.values())
 
 
 def test_the_next_fire_is_the_next_nine_oclock_of_any_zone() -> None:
