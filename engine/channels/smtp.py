@@ -43,6 +43,8 @@ _CONNECT = 10.0
 _QUICK, _PROMPT = 0.05, 0.5
 """Seconds that a relay takes for an envelope: under the first the next envelope leaves with the content before it; over
 the second the gate's word on the mail may have grown old."""
+_HELD = timedelta(seconds=20).total_seconds()
+"""So long a relay that has taken an envelope is let wait for its content, while the gate is asked once more."""
 _KEY = frozenset({530, 534, 535, 538})
 
 
@@ -72,6 +74,7 @@ class Smtp:
         self.options = options
         self._wire = Wire()
         self.free: list[Line] = []
+        self._waiting: dict[tuple[str, Envelope], tuple[float, Line]] = {}
         self.slots = asyncio.Semaphore(options.connections)
 
     @classmethod
@@ -102,7 +105,25 @@ class Smtp:
 
     async def _leave(self) -> None:
         free, self.free = self.free, []
-        await asyncio.gather(*(line.quit() for line in free))
+        self._let_go(older_than=0)
+        await asyncio.gather(*(line.quit() for line in free), asyncio.sleep(0))  # what was cut needs a turn to close
+
+    def keep(self, ref: str, envelope: Envelope, line: Line) -> None:
+        """The relay has taken this envelope, so slowly that the gate must be asked again: the line waits for that."""
+        self._waiting[ref, envelope] = (asyncio.get_running_loop().time(), line)
+
+    def taken(self, ref: str, envelope: Envelope) -> Line | None:
+        """The line on which the relay waits for the content of this very mail."""
+        self._let_go(older_than=_HELD)
+        _, line = self._waiting.pop((ref, envelope), (0, None))
+        return None if line is None or line.lost else line
+
+    def _let_go(self, older_than: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for key, (since, line) in list(self._waiting.items()):
+            if now - since >= older_than:
+                del self._waiting[key]
+                line.abort()
 
     async def line(self, name: str) -> Line:
         while self.free:
@@ -132,51 +153,57 @@ class _Wave:
         """One line's part of the wave."""
         async with self._smtp.slots:
             while (turn := self._next()) is not None:
+                message = self._messages[turn]
+                waiting = self._smtp.taken(message.ref, self._envelope(turn))
                 try:
                     async with asyncio.timeout(min(self._smtp.options.timeout, _CONNECT)):
-                        line = await self._smtp.line(_domain(self._messages[turn]))
+                        line = waiting or await self._smtp.line(_domain(message))
                 except (OSError, Lost, TimeoutError):  # ssl's errors are OSErrors
                     self._settle(turn, Refused("unreachable", retry_after=_SOON))
                     continue
                 except Unwilling as error:
                     self._settle(turn, _no(error.said, at_the_door=True))
                     continue
-                await self._over(line, turn)
-                if not line.lost:
+                if await self._over(line, turn, taken=waiting is not None):
                     self._smtp.free.append(line)
 
-    async def _over(self, line: Line, turn: int) -> None:
-        """Mail after mail over one line, while there are some and it holds."""
+    async def _over(self, line: Line, turn: int, *, taken: bool) -> bool:
+        """Mail after mail over one line, while there are some and it holds. `taken`: the relay has taken the envelope
+        of the first, and waits for its content. Whether the line is free for others afterwards."""
         clock = asyncio.get_running_loop().time
         following: int | None = turn
         offered: float | None = None  # when the envelope of `following` left
         while following is not None:
             turn, following, left = following, None, False
-            if offered is None and not self._fresh():
-                return
+            if offered is None and not taken and not self._fresh():
+                return True
             if not line.has_room(self._data[turn]):
                 self._settle(turn, Refused("too_large"))
+                if taken:  # it was smaller when its envelope left
+                    line.abort()
+                    return False
                 following = self._next()
                 continue
             try:
                 async with asyncio.timeout(self._smtp.options.timeout):
-                    if offered is None:
+                    if offered is None and not taken:
                         offered = clock()
                         line.write(line.offer(self._envelope(turn)))
-                    refusal = await line.taken()
-                    took, offered = clock() - offered, None
+                    refusal = None if taken else await line.taken()
+                    took = _QUICK if offered is None else clock() - offered
+                    offered, taken = None, False
                     if refusal is not None:
                         if refusal.code == 421 and line.carried:
                             raise Lost  # it has carried its share: another line takes this one
                         self._settle(turn, _no(refusal))
                         if refusal.code == 421:
                             line.abort()
-                            return
+                            return False
                         following = self._next()
                         continue
                     if took > _PROMPT and not self._fresh():
-                        line.abort()
-                        return
+                        self._smtp.keep(self._messages[turn].ref, self._envelope(turn), line)
+                        return False
                     content = self._content(turn)
                     following, more = self._next(), b""
                     if (
@@ -186,16 +213,17 @@ class _Wave:
                         and took < _QUICK
                     ):
                         offered, more = clock(), line.offer(self._envelope(following))
+                    line.write(b"".join((content, b".\r\n", more)))  # raises before it writes
                     left = True
-                    line.write(b"".join((content, b".\r\n", more)))
                     self._settle(turn, self._settled(await line.reply(), turn))
                     line.carried += 1
             except Lost:
                 self._broken(turn, following, left, line, InDoubt("connection"))
-                return
+                return False
             except TimeoutError:
                 self._broken(turn, following, left, line, InDoubt("timeout"))
-                return
+                return False
+        return not line.lost
 
     def _broken(self, turn: int, following: int | None, left: bool, line: Line, doubt: InDoubt) -> None:
         """The line broke while `turn` was on it, and after `following` was offered."""

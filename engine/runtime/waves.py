@@ -3,7 +3,8 @@
 A message leaves on what the gate said of it a moment before. So messages leave in waves: each wave is asked about, then
 marked as leaving, in one transaction, and what hasn't begun to leave `FRESH` later is asked about again. A wave grows
 while all of it begins in time, so that neither a fast channel nor one that takes many at once is held up by commits,
-and shrinks when a part of it came too late."""
+and shrinks when a part of it came too late, but not below what a channel has under way at once: where each takes long
+they would leave one after another."""
 
 from __future__ import annotations
 
@@ -25,6 +26,6 @@ class Waves:
     def took(self, messages: int, late: int, time: timedelta) -> None:
         """The last wave had so many messages, so many of them came too late, and it was over after so long."""
         if late:
-            self.size = max(self.size // 2, 1)
+            self.size = max(self.size // 2, FIRST)
         elif messages >= self.size and time < FRESH:
             self.size = min(self.size * 2, MOST)

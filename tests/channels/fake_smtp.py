@@ -6,7 +6,7 @@ to the ledger and synced before it answers. The words of `LEDGER.mode` are read 
 greylist (450 for everybody) · unknown (550 in several lines for NOBODY@…) · mail-X, rcpt-X (550 X to that command) · full (452 after the content) · spam (550 after
 the content) · hang (takes it, never answers) · take-reset (takes it, resets) · reset (resets at MAIL) · reset-data (resets
 when it has asked for the content) · tired (421 to every third mail of a connection) · busy (421 to whoever comes) · slow
-(no PIPELINING) · small (takes 500 bytes) · login (wants to know who sends) · tls (offers STARTTLS)
+(no PIPELINING) · ponder (0.7 s over each recipient) · small (takes 500 bytes) · login (wants to know who sends) · tls (offers STARTTLS)
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -101,6 +102,8 @@ class Dialogue(StreamRequestHandler):
 
     def do_rcpt(self, rest: str) -> None:
         to = rest.partition(":")[2].strip("<>")
+        if "ponder" in modes():
+            time.sleep(0.7)
         if not self.sender:
             self.say("503 5.5.1 from whom?")
         elif (code := told("rcpt")) is not None:

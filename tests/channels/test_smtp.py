@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from engine.channels.base import Accepted, ConfigurationError, InDoubt, Outgoing, Refused, Result, Surroundings
 from engine.channels.smtp import Smtp, SmtpOptions
 from engine.channels.smtp_line import Relay
+from engine.runtime.waves import FRESH
 from tests.channels.certificates import certificate
 from tests.channels.conftest import MAIL, FakeProvider, Words, fake, outgoing
 from tests.patience import PATIENCE, eventually
@@ -163,6 +165,41 @@ def test_what_is_not_fresh_does_not_leave(opened: Callable[..., Smtp], relay: Fa
     settled = wave(opened(connections=1), crowd(50), fresh)
     assert 0 < len(settled) < 12
     eventually(lambda: len(relay.taken()) == len(settled))
+
+
+def for_half_a_second() -> Callable[[], bool]:
+    """Fresh, as the gate's word is."""
+    asked = time.monotonic()
+    return lambda: time.monotonic() - asked < FRESH.total_seconds()
+
+
+@pytest.mark.parametrize("mode", ["ponder", "ponder slow"])
+def test_a_relay_slower_than_the_gates_word_gets_each_mail_once(
+    mode: str, opened: Callable[..., Smtp], relay: FakeProvider
+) -> None:
+    relay.mode(mode)
+    channel, left = opened(connections=2), crowd(5)
+    for _ in range(20):  # as delivery does: what came too late is asked about and handed over again
+        settled = wave(channel, left, for_half_a_second())
+        assert all(isinstance(one, Accepted) for one in settled.values())
+        left = [one for at, one in enumerate(left) if at not in settled]
+        if not left:
+            break
+    assert not left
+    assert sorted(one["to"] for one in relay.taken()) == [[f"c{n}@shop.example"] for n in range(5)]
+
+
+def test_what_the_gate_stops_while_a_relay_ponders_does_not_leave(
+    opened: Callable[..., Smtp], relay: FakeProvider
+) -> None:
+    relay.mode("ponder")
+    channel = opened(connections=2)
+    assert wave(channel, crowd(2), for_half_a_second()) == {}
+    relay.mode("")
+    moved = outgoing(ref="msg-1", to="elsewhere@shop.example")  # they told another address in between
+    settled = wave(channel, [moved, outgoing(ref="msg-2", to="c2@shop.example")])
+    assert all(isinstance(one, Accepted) for one in settled.values()) and len(settled) == 2
+    assert sorted(one["to"] for one in relay.taken()) == [["c2@shop.example"], ["elsewhere@shop.example"]]
 
 
 def test_the_line_is_secured_and_the_sender_logs_in(opened: Callable[..., Smtp], relay: FakeProvider) -> None:
