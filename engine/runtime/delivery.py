@@ -50,6 +50,8 @@ LEASE = timedelta(minutes=5)
 """How long a claim, and a dispatch, is ours. No channel may take longer over one message."""
 KEPT = LEASE / 2
 """What has not left so long after its claim goes back to the queue: its content has grown old, and its lease too."""
+RENDERED = KEPT / 2
+"""A batch is rendered for so long: what has had no turn by then goes back, and what has still has time to leave."""
 ATTEMPTS = 8
 """Tries of a message that a provider refuses for now, over about an hour; then it is refused."""
 
@@ -131,17 +133,18 @@ class Delivery:
     def dispatch(self, claimed: Sequence[Letter]) -> None:
         """Render what was claimed, and let it leave wave by wave."""
         begun = self.clock.now()
-        ready, settled = self._made(claimed)
+        ready, settled, unmade = self._made(claimed, begun)
         refused: list[tuple[Letter, timedelta]] = []
         gone: list[Gone] = []
-        while ready or settled or refused:
+        while ready or settled or refused or unmade:
             ready, unsent = self._parted(ready, begun)
+            unsent, unmade = unsent + unmade, []
             size = 1 if any(self.post.doubted(letter.channel) for letter, _ in ready) else self.post.waves.size
             wave, ready = ready[:size], ready[size:]
             turn = partial(self._turn, settled=settled, refused=refused, gone=gone, unsent=unsent, wave=wave)
-            going, stopped = self.database.written(turn)
+            going, stopped, asked = self.database.written(turn)
             self._count(settled + stopped)
-            settled, refused, gone, asked = [], [], [], self.clock.now()
+            settled, refused, gone = [], [], []
             results = self.post.send_all([outgoing for _, outgoing in going], self.clock, asked)
             late = []
             for (letter, outgoing), result in zip(going, results, strict=True):
@@ -168,11 +171,13 @@ class Delivery:
             [letter for letter, _ in ready if letter.channel in silent],
         )
 
-    def _made(self, claimed: Sequence[Letter]) -> tuple[list[Ready], list[Settled]]:
-        """The messages, rendered, and those that couldn't be."""
+    def _made(self, claimed: Sequence[Letter], begun: datetime) -> tuple[list[Ready], list[Settled], list[Letter]]:
+        """The messages, rendered; those that couldn't be; and those that time didn't suffice for, never all of them."""
         ready: list[Ready] = []
         unfit: list[Settled] = []
-        for letter in claimed:
+        for n, letter in enumerate(claimed):
+            if n and self.clock.now() - begun > RENDERED:
+                return ready, unfit, list(claimed[n:])
             try:
                 ready.append((letter, self.post.make(letter, self.clock.now())))
             except RenderError as error:
@@ -183,7 +188,7 @@ class Delivery:
                 fault = type(error).__name__
                 log.error("a message of %s at %s could not be made: %s", self.program.name, self.step_id, fault)
                 unfit.append(_of(letter, "stopped", f"render:{fault}"))
-        return ready, unfit
+        return ready, unfit, []
 
     def _turn(
         self,
@@ -193,20 +198,22 @@ class Delivery:
         gone: list[Gone],
         unsent: list[Letter],
         wave: list[Ready],
-    ) -> tuple[list[Ready], list[Settled]]:
-        """Between two waves: write down what became of the one before, and let this one leave."""
+    ) -> tuple[list[Ready], list[Settled], datetime]:
+        """Between two waves: write down what became of the one before, and let this one leave. With the moment at which
+        the gate was asked: on PostgreSQL a no may be committed beside the rest of this transaction."""
         if gone:
             facts_stay(connection)
         self._record(connection, settled)
         suppress(connection, gone, self.clock.now())
         _later(connection, refused, self.clock.now())
         _give_back(connection, unsent)
-        return self._leaving(connection, wave) if wave else ([], [])
+        asked = self.clock.now()
+        going, stopped = self._leaving(connection, wave, asked) if wave else ([], [])
+        return going, stopped, asked
 
-    def _leaving(self, connection: Connection, wave: list[Ready]) -> tuple[list[Ready], list[Settled]]:
+    def _leaving(self, connection: Connection, wave: list[Ready], now: datetime) -> tuple[list[Ready], list[Settled]]:
         """Ask the gate once more, for what was committed while these were rendered, and mark as leaving those that
         may; the others are stopped. What may go, but not now, is in the queue again."""
-        now = self.clock.now()
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
         may_go = [letter for letter, _ in wave if letter.message_id not in stops]
         asked = holding.quiet(connection, self.program, may_go, now)

@@ -16,6 +16,7 @@ from threading import Thread, get_ident
 import pytest
 from sqlalchemy import text
 
+from engine.runtime.feedback import opt_out
 from engine.runtime.profile import Profile, Writer
 from engine.store.database import Database
 from tests.conftest import Postgres
@@ -377,3 +378,30 @@ def test_a_birthday_that_is_told_at_any_moment_of_a_tick_lets_its_customer_in_at
             return statements
 
         every_moment(run)
+
+
+def test_a_no_beside_a_delivery_that_then_takes_a_second_counts(postgres: Postgres, tmp_path: Path) -> None:
+    sent = 0
+
+    def run(n: int) -> int:
+        nonlocal sent
+        with two_engines(postgres, tmp_path, SEND) as (mover, shop):
+            shop.happens("amina", "purchase", total=100)
+            (work,) = mover.runtime.work()
+            began = shop.clock.now()
+
+            def no() -> None:
+                with shop.runtime.database.write() as connection:
+                    assert opt_out(connection, "amina", "email", "offers", began, "page")
+                shop.clock.advance_to(began + timedelta(seconds=1))
+
+            before: list[bool] = []
+            taken = mover.sink.send
+            mover.sink.send = lambda one: before.append(shop.clock.now() == began) or taken(one)  # type: ignore[method-assign]
+            statements = Interleaved(mover, n, no).run(lambda: mover.runtime.move(work.version_id, "send_1", "p"))
+            assert before in ([], [True]), f"sent a second after the no, which came before statement {n}"
+            sent += len(before)
+            return statements
+
+    moments = every_moment(run)
+    assert 0 < sent < moments, "some noes came too late, and some in time"

@@ -54,6 +54,24 @@ def test_an_opt_out_while_messages_are_rendered_counts(database: Database, tmp_p
     assert "send_1 not_sent no_consent" in shop.decisions("c7")
 
 
+def test_a_slow_template_takes_its_time_and_every_message_leaves(database: Database, tmp_path: Path) -> None:
+    """A batch takes longer to render than its claim is good for: what has been rendered leaves, the rest comes after."""
+    shop = Shop.of(tmp_path, database, SEND)
+    names = [f"c{n}" for n in range(300)]
+    now, made = shop.clock.now(), []
+    shop.runtime.ingest([Incoming(name, "purchase", name, now, {"total": 1}, person(name)) for name in names])
+
+    def slowly(subscription: Any) -> str:
+        made.append(subscription)
+        assert len(made) < 2 * len(names), "rendered again and again"
+        shop.clock.advance_to(shop.clock.now() + timedelta(seconds=0.7))
+        return "https://duka.example/u"
+
+    shop.runtime.post = replace(shop.runtime.post, unsubscribe=slowly)
+    shop.runtime.advance()
+    assert sorted(message.to for message in shop.sink.sent) == sorted(f"{name}@shop.example" for name in names)
+
+
 def test_an_exit_while_messages_are_rendered_counts(database: Database, tmp_path: Path) -> None:
     shop = Shop.of(tmp_path, database, SEND)
     purchases(shop)
