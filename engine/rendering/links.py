@@ -65,12 +65,13 @@ class Seals:
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What a link ends: this customer's (external id) consent for this topic on this channel; `locale` is for the
-    page that says so."""
+    page that says so, `ref` the reference of the message that the link stands in."""
 
     customer: str
     channel: str
     topic: str
     locale: str = ""
+    ref: str = ""
 
 
 class Subscriptions:
@@ -83,25 +84,27 @@ class Subscriptions:
 
     def link(self, subscription: Subscription) -> str:
         one = subscription
-        return f"{self._url}{PATH}{self._tokens.made([one.customer, one.channel, one.topic, one.locale])}"
+        return f"{self._url}{PATH}{self._tokens.made([one.customer, one.channel, one.topic, one.locale, one.ref])}"
 
     def read(self, token: str) -> Subscription | None:
         """What a token says; None for one that was not made here, or not exactly like this."""
         match self._tokens.read(token):
-            case [str(customer), str(channel), str(topic), str(locale)]:
-                return Subscription(customer, channel, topic, locale)
+            case [str(customer), str(channel), str(topic), str(locale), str(ref)]:
+                return Subscription(customer, channel, topic, locale, ref)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """Whose preferences a link is for (external id), and by which channel, to which address (its keyed hash) it went:
-    who opens it has that address."""
+    who opens it has that address. `ref` and `topic`: of the message that the link stands in."""
 
     customer: str
     channel: str
     address_hash: str = ""
     locale: str = ""
+    ref: str = ""
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Pages:
         self._survey = Tokens(keys, "survey")
 
     def preferences(self, one: Preferences) -> str:
-        said = one.customer, one.channel, one.address_hash, one.locale
+        said = one.customer, one.channel, one.address_hash, one.locale, one.ref, one.topic
         return f"{self._url}{PREFERENCES}{self._preferences.made(said)}"
 
     def confirm(self, one: Confirmation) -> str:
@@ -150,8 +153,8 @@ class Pages:
 
     def read_preferences(self, token: str) -> Preferences | None:
         match self._preferences.read(token):
-            case [str(customer), str(channel), str(address_hash), str(locale)]:
-                return Preferences(customer, channel, address_hash, locale)
+            case [str(customer), str(channel), str(address_hash), str(locale), str(ref), str(topic)]:
+                return Preferences(customer, channel, address_hash, locale, ref, topic)
         return None
 
     def read_confirm(self, token: str) -> Confirmation | None:

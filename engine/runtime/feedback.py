@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Text, case, or_, select, true, tuple_, update
@@ -111,6 +111,9 @@ class _About:
 
 Said = tuple[Feedback, _About]
 
+_BY = "by"
+"""In the detail of an unsubscription that came in one of our own ways: which."""
+
 
 def take(
     connection: Connection,
@@ -132,8 +135,12 @@ def take(
         if mine is not None:
             found += 1
             said.setdefault((mine.id, one.kind, key_of(one)), (one, mine))
+            if _stops(one, mine):
+                (gone,) = left(one.ref, "reply", one.at, key_of(one))
+                said.setdefault((mine.id, gone.kind, key_of(gone)), (gone, mine))
     fresh = [said[place] for place in _recorded(connection, said, now)]
-    taken = Taken(len(fresh), found - len(fresh), len(batch) - found)
+    told = sum(one.detail.get(_BY) != "reply" for one, _ in fresh)
+    taken = Taken(told, found - told, len(batch) - found)
     _deliveries(connection, fresh)
     _ended(connection, fresh, now)
     if events := [event for pair in fresh if (event := _event(*pair, now)) is not None]:
@@ -185,6 +192,12 @@ def answered(
         return Taken(unknown=1)
     one = Feedback(reference(*found), "replied", at, {"text": text[:LONGEST_TEXT]}, address_hash, key)
     return take(connection, [one], now, programs, worth)
+
+
+def left(ref: str, by: Literal["link", "page", "reply"], at: datetime, key: str | None = None) -> list[Feedback]:
+    """What is told of a message by which somebody has ended its topic, in our own ways; what that ends is recorded by
+    whoever calls. Nothing for a link that stands in no message."""
+    return [Feedback(ref, "unsubscribed", at, {_BY: by}, key=key or by)] if ref else []
 
 
 def opt_out(connection: Connection, external_id: str, channel: str, topic: str, now: datetime, source: str) -> bool:
@@ -286,6 +299,12 @@ def _rows(dialect: str) -> Any:
     return add.returning(message_event.c.message_id, message_event.c.kind, message_event.c["key"])
 
 
+def _stops(one: Feedback, about: _About) -> bool:
+    """Whether somebody has answered this message with STOP."""
+    answers = one.kind == "replied" and about.channel in replies.CHANNELS
+    return answers and replies.meant(str(one.detail.get("text", ""))) == "stop"
+
+
 def _deliveries(connection: Connection, fresh: Sequence[Said]) -> None:
     """Write down how far the messages came."""
     far: dict[int, int] = {}
@@ -345,7 +364,7 @@ def _event(one: Feedback, about: _About, now: datetime) -> Incoming | None:
     }
     properties = {key: value for key, value in told.items() if key in OWN_EVENTS[name].properties}
     profile = None
-    if one.kind == "unsubscribed":
+    if one.kind == "unsubscribed" and _BY not in one.detail:
         profile = Profile(consents=(Consented(about.channel, about.topic, "off", "feedback", at=at),))
     key = f"{about.ref}:{one.kind}:{key_of(one)}"
     return Incoming(about.external_id, name, key, at, properties, profile, SOURCE)

@@ -63,7 +63,8 @@ class Post:
         url = None
         short: Mapping[str, str] = {}
         if not transactional:
-            url = self.unsubscribe(Subscription(letter.external_id, letter.channel, letter.topic, letter.locale or ""))
+            whom = letter.external_id, letter.channel, letter.topic, letter.locale or "", letter.ref
+            url = self.unsubscribe(Subscription(*whom))
         if letter.route == TEAM:
             content: Any = letters.notice(letter)
             to, channel = self.team.get(letter.template, ""), "email"
@@ -108,7 +109,8 @@ class Post:
             confirm = pages.confirm(Confirmation(*asked, now, locale))
         if letter.survey:
             survey = pages.survey(Question(letter.ref, letter.survey, now, locale))
-        whose = Preferences(letter.external_id, letter.channel, letter.address_hash or "", locale)
+        whom = letter.external_id, letter.channel, letter.address_hash or "", locale
+        whose = Preferences(*whom, letter.ref, letter.topic)
         chat = self.chats.link(letter.customer_id, letter.external_id) if self.chats is not None else None
         return Links(unsubscribe, pages.preferences(whose), confirm, survey, chat)
 

@@ -76,16 +76,16 @@ def choose(
     wanted: Mapping[Pair, bool],
     words: Mapping[Pair, str],
     now: datetime,
-) -> bool:
-    """Write down what was chosen, in the caller's transaction; `words`: what stood beside each box. False when there is
-    no such customer, or nothing for them to choose with this link.
+) -> set[Pair] | None:
+    """Write down what was chosen, in the caller's transaction; `words`: what stood beside each box. What they left by
+    it; None when there is no such customer, or nothing for them to choose with this link.
 
     A yes to a topic that wants to be confirmed is confirmed by the page itself for the channel whose link led to it:
     who opened it has that address."""
     facts_stay(connection)
     found, shown = _who(connection, whose.customer), choices(connection, project, whose)
     if found is None or shown is None or not shown.topics:
-        return False
+        return None
     said = []
     for (channel, topic), yes in wanted.items():
         was = shown.said.get((channel, topic), "off")
@@ -95,7 +95,7 @@ def choose(
             continue
         said.append(Consented(channel, topic, state, PAGE, words.get((channel, topic)), now))
     _write(connection, found.id, said, now)
-    return True
+    return {(one.channel, one.topic) for one in said if one.state == "off"}
 
 
 def leave_all(connection: Connection, project: Project, whose: Preferences, proof: str, now: datetime) -> bool:

@@ -31,6 +31,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.app import App
+from engine.rendering.links import Subscription
 from engine.runtime import feedback
 from engine.web import (
     confirm,
@@ -151,11 +152,12 @@ def _open(site: Site) -> APIRouter:
 
 
 def _opt_out(app: App) -> unsubscribe.OptOut:
-    def end(customer: str, channel: str, topic: str) -> None:
-        now = app.clock.now()
+    def end(one: Subscription) -> None:
+        now, source = app.clock.now(), "unsubscribe link"
         app.database.written(
-            lambda connection: feedback.opt_out(connection, customer, channel, topic, now, "unsubscribe link")
+            lambda connection: feedback.opt_out(connection, one.customer, one.channel, one.topic, now, source)
         )
+        app.runtime.hear(feedback.left(one.ref, "link", now))
 
     return end
 

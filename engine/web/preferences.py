@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from engine.app import App
 from engine.rendering.links import PREFERENCES, Preferences
-from engine.runtime import preferences
+from engine.runtime import feedback, preferences
 from engine.runtime.preferences import Choices, Pair
 from engine.web import paper, unsubscribe
 from engine.web.paper import Shop, picked
@@ -184,7 +184,8 @@ def _saved(app: App, whose: Preferences, fields: Mapping[str, list[str]], reques
     words, lang = picked(WORDS, whose.locale, project.brand.locale)
     if "nothing" in fields:
         proof = f"{words.nothing} ({lang})"
-        app.database.written(lambda connection: preferences.leave_all(connection, project, whose, proof, now))
+        if app.database.written(lambda connection: preferences.leave_all(connection, project, whose, proof, now)):
+            app.runtime.hear(feedback.left(whose.ref, "page", now))
         return _shown(app, whose, request, words.left)
     shown = [pair for one in fields.get("shown", ()) if (pair := _pair(one, app)) is not None]
     if not shown:
@@ -196,7 +197,11 @@ def _saved(app: App, whose: Preferences, fields: Mapping[str, list[str]], reques
         for pair in shown
     }
     chosen = app.database.written(lambda at: preferences.choose(at, project, whose, wanted, read, now))
-    return _shown(app, whose, request, words.saved) if chosen else _shown(app, whose, request, code=400)
+    if chosen is None:
+        return _shown(app, whose, request, code=400)
+    if (whose.channel, whose.topic) in chosen:
+        app.runtime.hear(feedback.left(whose.ref, "page", now))
+    return _shown(app, whose, request, words.saved)
 
 
 def _pair(text: str, app: App) -> Pair | None:

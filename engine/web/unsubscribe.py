@@ -18,7 +18,7 @@ from engine.rendering.links import PATH, Subscription, Subscriptions
 from engine.web import paper
 from engine.web.paper import Shop, picked
 
-OptOut = Callable[[str, str, str], None]
+OptOut = Callable[[Subscription], None]
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +88,7 @@ _FORM = Markup('<form method="post"><button name="unsubscribe" value="yes">{}</b
 
 
 def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRouter:
-    """The routes `GET` and `POST /u/{token}`. `opt_out(customer, channel, topic)` records the end of consent, at
+    """The routes `GET` and `POST /u/{token}`. `opt_out(subscription)` records the end of consent, at
     once and for all journeys; it may be called twice."""
     routes = APIRouter(prefix=PATH.rstrip("/"), include_in_schema=False)
 
@@ -109,7 +109,7 @@ def router(subscriptions: Subscriptions, shop: Shop, opt_out: OptOut) -> APIRout
         if not await _means_it(request):
             return _page(shop, words, lang, 400, say(words.ask), _FORM.format(words.button))
         try:
-            await run_in_threadpool(opt_out, subscription.customer, subscription.channel, subscription.topic)
+            await run_in_threadpool(opt_out, subscription)
         except Exception:
             _log.exception("an opt-out could not be recorded")
             return failed(shop, subscription.locale)

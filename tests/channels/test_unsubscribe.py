@@ -13,7 +13,7 @@ from engine.web.paper import Shop
 from engine.web.unsubscribe import WORDS, router
 
 KEY = "a key that nobody else has"
-AMINA = Subscription("amina", "email", "offers", "sw-KE")
+AMINA = Subscription("amina", "email", "offers", "sw-KE", "7-1")
 
 
 @pytest.fixture
@@ -22,15 +22,15 @@ def links() -> Subscriptions:
 
 
 @pytest.fixture
-def ended() -> list[tuple[str, str, str]]:
+def ended() -> list[Subscription]:
     return []
 
 
 @pytest.fixture
-def client(links: Subscriptions, ended: list[tuple[str, str, str]]) -> TestClient:
+def client(links: Subscriptions, ended: list[Subscription]) -> TestClient:
     shop = Shop("Duka & Co", "14 Kijabe Street", "en", {"offers": "Offers"})
     app = FastAPI()
-    app.include_router(router(links, shop, lambda *who: ended.append(who)))
+    app.include_router(router(links, shop, ended.append))
     return TestClient(app)
 
 
@@ -68,7 +68,7 @@ def test_one_click_ends_it_without_a_cookie(
 ) -> None:
     answer = client.post(path(links), content=body, headers={"Content-Type": kind})
     assert answer.status_code == 200
-    assert ended == [("amina", "email", "offers")]
+    assert ended == [AMINA]
     assert not answer.cookies
     assert WORDS["sw"].done in answer.text
 
@@ -129,7 +129,7 @@ def test_a_topic_is_shown_by_its_title_and_never_as_html(client: TestClient, lin
 
 
 def test_when_it_can_not_be_recorded_nobody_is_told_it_was(links: Subscriptions) -> None:
-    def broken(*who: str) -> None:
+    def broken(one: Subscription) -> None:
         raise OSError("disk full")
 
     app = FastAPI()
