@@ -72,6 +72,17 @@ class Work:
     steps: tuple[str, ...]
 
 
+class CameMeanwhile(Exception):
+    """An event that was new a moment ago has come by another way."""
+
+
+def _unless_one_came(take: Callable[[Connection], Receipt], connection: Connection) -> Receipt:
+    receipt = take(connection)
+    if receipt.duplicates:
+        raise CameMeanwhile
+    return receipt
+
+
 class Runtime:
     """One engine. Safe to use from several threads: state between calls is the database's."""
 
@@ -179,8 +190,9 @@ class Runtime:
             admission.go_on(self.database, programs, self.clock.now(), self.pace, ticked, CHUNKS)
             tell(admission.done(self.database), "members let in")
 
-    def ingest(self, batch: Sequence[Incoming], *, live: bool = True) -> Receipt:
-        """Accept events: when this returns they are durable and have found their journeys."""
+    def ingest(self, batch: Sequence[Incoming], *, live: bool = True, all_new: bool = False) -> Receipt:
+        """Accept events: when this returns they are durable and have found their journeys. `all_new`: whoever sends
+        them has looked that none has come before; CameMeanwhile, and none is taken, when one has by now."""
         programs = list(self.programs().values())
         rules = Rules.of(self.content.project)
         worth = self._worth()
@@ -189,11 +201,10 @@ class Runtime:
             self.pace.gives_way()
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + BATCH]
-            receipt = self.database.written(
-                partial(
-                    ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live, rules=rules
-                )
+            take = partial(
+                ingest, programs=programs, worth=worth, batch=part, now=self.clock.now(), live=live, rules=rules
             )
+            receipt = self.database.written(partial(_unless_one_came, take) if all_new else take)
             total.accepted += receipt.accepted
             total.duplicates += receipt.duplicates
             total.parked += receipt.parked

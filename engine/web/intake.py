@@ -23,7 +23,7 @@ from sqlalchemy import Text, bindparam, select
 
 from engine.runtime.identity import Who, known
 from engine.runtime.ingest import BATCH, Incoming
-from engine.runtime.runtime import Runtime
+from engine.runtime.runtime import CameMeanwhile, Runtime
 from engine.store.given import among, listed
 from engine.store.tables import event
 from engine.web.room import MOST, Room
@@ -220,6 +220,21 @@ class Intake:
         _tell([(request.verdicts, one) for request, one in zip(group, told, strict=True)])
 
     def _take(self, group: Sequence[Request]) -> list[list[Verdict] | None]:
+        """What becomes of the requests, in order; None of one whose own key came with another body."""
+        while True:  # not for ever: each time one more of the keys has come
+            verdicts, fresh = self._judged(group)
+            if not fresh:
+                return verdicts
+            try:
+                receipt = self.runtime.ingest(fresh, all_new=True)
+            except CameMeanwhile:  # another service beside this one took the same key in between
+                continue
+            if names := self.runtime.names(receipt.wakes):
+                self.wake(*names)
+            return verdicts
+
+    def _judged(self, group: Sequence[Request]) -> tuple[list[list[Verdict] | None], list[Incoming]]:
+        """What becomes of them by what has come until now, and the events that are new."""
         longer = {name for request in group for name in request.longer}
         came, ids = self._known([one for request in group for one in request.events], longer)
         fresh: list[Incoming] = []
@@ -244,11 +259,7 @@ class Intake:
             came |= new
             fresh += mine
             verdicts.append(found)
-        if fresh:
-            receipt = self.runtime.ingest(fresh)
-            if names := self.runtime.names(receipt.wakes):
-                self.wake(*names)
-        return verdicts
+        return verdicts, fresh
 
     def _known(
         self, events: Sequence[Incoming], others: set[tuple[str, str]]

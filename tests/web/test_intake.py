@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from engine.app import App
 from engine.runtime.clock import SystemClock
 from engine.runtime.ingest import Incoming
 from engine.settings import Settings
 from engine.store.database import Database
+from engine.store.tables import customer, event
 from engine.web.intake import Full, Intake, Request, Verdict
 from engine.web.room import MOST
 from tests.scenarios.shop import FILES, PROJECT
@@ -90,3 +92,40 @@ def test_there_is_no_room_for_more_than_is_read_and_waits_together(intake: Intak
         assert await answer == ["accepted"]
 
     asyncio.run(asked())
+
+
+def test_of_two_services_that_take_one_key_at_once_one_is_told_so(intake: Intake, database: Database) -> None:
+    beside = Intake(intake.runtime, lambda *names: None)
+    with_one, of_three = 40, 10
+
+    def ask(mine: Intake, who: str, keys: list[str], named: frozenset[int]) -> asyncio.Future[list[Verdict]]:
+        events = [Incoming(who, "visit", key, SystemClock().now()) for key in keys]
+        with mine.room(len(events)) as submit:
+            return submit(Request(events, named=named))
+
+    async def asked() -> list[list[list[Verdict] | BaseException]]:
+        told = []
+        for n in range(with_one + of_three):
+            keys = [f"k{n}-{place}" for place in range(1 if n < with_one else 3)]
+            named = frozenset(range(len(keys))) if n >= with_one else frozenset()
+            both = [ask(mine, f"{who}{n}", keys, named) for mine, who in ((intake, "amina"), (beside, "asha"))]
+            told.append(await asyncio.gather(*both, return_exceptions=True))
+        return told
+
+    intake.start()
+    beside.start()
+    try:
+        told = asyncio.run(asked())
+    finally:
+        beside.close()
+    for pair in told[:with_one]:
+        assert sorted(map(repr, pair)) == ["['accepted']", "['conflict']"]
+    for pair in told[with_one:]:
+        assert sorted(map(repr, pair)) == ["Reused()", "['accepted', 'accepted', 'accepted']"]
+    with database.read() as connection:
+        rows = connection.execute(
+            select(event.c.key, customer.c.external_id).join(customer, customer.c.id == event.c.customer_id)
+        ).all()
+    assert len(rows) == with_one + 3 * of_three
+    whose = {who for _, who in rows}
+    assert len(whose) == with_one + of_three, "no request was taken in part"
