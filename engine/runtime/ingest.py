@@ -20,7 +20,21 @@ from functools import cache
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, and_, case, literal, select, true
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    case,
+    exists,
+    literal,
+    not_,
+    select,
+    true,
+)
 
 from engine.cohort.program import Program
 from engine.language.values import LARGEST_MONEY
@@ -31,7 +45,7 @@ from engine.store.apart import apart
 from engine.store.given import among, given, listed, packed
 from engine.store.merges import facts_stay
 from engine.store.scratch import COUNTED, fill, insert_ignore, insert_into, scratch, touch
-from engine.store.tables import IN_JOURNEY, enrolment, event, parked, tally
+from engine.store.tables import IN_JOURNEY, NO_CHILD, enrolment, event, goal_reached, parked, tally
 from engine.store.types import Instant, id_type, json_type, micros
 
 log = logging.getLogger("karibu.ingest")
@@ -102,6 +116,7 @@ def ingest(
     names = {one.name for one in batch}
     programs = [one for one in programs if live and matching.concerns(one, names, inside=True)]
     in_flight = lock_live(connection, ids.values()) if programs else set()
+    undecided = _undecided(connection, ids.values()) if any(names & one.goal_events for one in programs) else set()
     writer.began(_first((ids[name], at) for name, at in first.items()))
     for chunk in _rounds(batch, ids):
         fresh = _insert(connection, chunk, ids, now)
@@ -117,7 +132,7 @@ def ingest(
             if live and rules is not None:
                 rules.apply(connection, fresh, now)
         if fresh and programs:
-            _match(connection, programs, fresh, in_flight, now, receipt)
+            _match(connection, programs, fresh, in_flight, undecided, now, receipt)
     return receipt
 
 
@@ -172,6 +187,20 @@ def _live(dialect: str) -> Any:
     if dialect == "sqlite":  # its writer holds them all
         return select(enrolment.c.version_id).where(live).distinct()
     return select(enrolment.c.version_id).where(live).order_by(enrolment.c.id).with_for_update()
+
+
+def _undecided(connection: Connection, customers: Iterable[int]) -> set[int]:
+    """The versions whose goal one of these customers may yet reach: one statement, where each journey asks with one or
+    more of its own. Once they are locked."""
+    dialect = connection.dialect.name
+    return set(connection.scalars(_without_goal(dialect), {"ids": listed(dialect, sorted(set(customers)))}))
+
+
+@cache
+def _without_goal(dialect: str) -> Any:
+    reached = exists().where(goal_reached.c.enrolment_id == enrolment.c.id)
+    theirs = among(dialect, enrolment.c.customer_id, "ids")
+    return select(enrolment.c.version_id).where(theirs, NO_CHILD, not_(reached)).distinct()
 
 
 @dataclass(frozen=True)
@@ -268,6 +297,7 @@ def _match(
     programs: Sequence[Program],
     fresh: Sequence[_Fresh],
     in_flight: set[int],
+    undecided: set[int],
     now: datetime,
     receipt: Receipt,
 ) -> None:
@@ -275,13 +305,15 @@ def _match(
     fill(connection, arrived, [(one.event_id, one.customer_id, one.incoming.name) for one in fresh])
     names = {one.incoming.name for one in fresh}
     for program in programs:
-        inside = program.version_id in in_flight
-        if not matching.concerns(program, names, inside):
+        inside, goal_open = program.version_id in in_flight, program.version_id in undecided
+        if not matching.concerns(program, names, inside, goal_open):
             continue
         with apart(connection) as tried:  # whatever a journey does wrong, it costs nobody their event
-            if matching.match(connection, program, arrived, names, now, inside=inside):
+            if matching.match(connection, program, arrived, names, now, inside=inside, undecided=goal_open):
                 receipt.wakes.add(program.version_id)
                 in_flight.add(program.version_id)
+        if names & program.enter_events:  # also who is held out may reach the goal
+            undecided.add(program.version_id)
         if tried.error is not None:
             receipt.parked += park(connection, program, names, tried.error, now)
 

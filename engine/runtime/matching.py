@@ -72,23 +72,31 @@ def names_of(program: Program) -> set[str]:
     return {*program.exit_events, *program.goal_events, *program.awaited, *program.enter_events}
 
 
-def concerns(program: Program, names: set[str], inside: bool) -> bool:
-    """Whether events of these names can mean anything to the journey. `inside`: some of the customers are in it."""
+def concerns(program: Program, names: set[str], inside: bool, undecided: bool = True) -> bool:
+    """Whether events of these names can mean anything to the journey. `inside`: some of the customers are in it;
+    `undecided`: some have been, and have not reached its goal."""
     if inside and (program.exits_when or names & {*program.exit_events, *program.awaited}):
         return True
-    return bool(names & {*program.goal_events, *program.enter_events})
+    return bool(names & program.enter_events) or (undecided and bool(names & program.goal_events))
 
 
 def match(
-    connection: Connection, program: Program, arrived: Table, names: set[str], now: datetime, *, inside: bool
+    connection: Connection,
+    program: Program,
+    arrived: Table,
+    names: set[str],
+    now: datetime,
+    *,
+    inside: bool,
+    undecided: bool = True,
 ) -> bool:
-    """Match the events in `arrived` (at most one a customer), whose customers `lock_live` has locked. True when the
-    version has work now."""
+    """Match the events in `arrived` (at most one a customer), whose customers `lock_live` has locked. `inside` and
+    `undecided` as in `concerns`. True when the version has work now."""
     work = False
     if inside:
         exit_by_event(connection, program, arrived, names, now)
         exit_when(connection, program, arrived, now)
-    if names & program.goal_events:
+    if undecided and names & program.goal_events:
         work |= reach_goals(connection, program, arrived, now)
     if inside:
         for name in sorted(names & program.awaited.keys()):

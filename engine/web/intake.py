@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -34,6 +34,10 @@ MANY, GATHER = 60, 0.015
 """After a commit of more requests than this, so many seconds until the next one: a commit costs as much as fifty
 events, and meanwhile they gather. Fewer come at a thousand a second: nobody waits for others then; nor when a full
 transaction waits already."""
+
+ROUNDS = 10
+"""Events of one customer in a transaction: each is judged after the one before, which takes as long as a thousand of a
+thousand customers. A request with more of them goes in parts, and others go in between."""
 
 SOURCE = "api"
 """Whose keys they are when they come at /v1/events: an import and a shop's own hook may use the same ones."""
@@ -78,6 +82,7 @@ class Intake:
         self.wake = wake
         self._room = Room(most)
         self._queue: deque[Request] = deque()
+        self._parts: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._live, name="karibu-intake", daemon=True)
@@ -122,9 +127,16 @@ class Intake:
             if not self._takes(len(request.events)):
                 raise Full
             self.waiting += len(request.events)
+            return self._enqueue(request)
+
+    def _enqueue(self, request: Request) -> asyncio.Future[list[Verdict]]:
+        parts = _parts(request)
+        if len(parts) > 1:
+            self._parts += [part for part, _ in parts]
+        else:
             self._queue.append(request)
-            self._changed.notify()
-        return request.verdicts
+        self._changed.notify()
+        return request.verdicts if len(parts) == 1 else _joined(request, parts)
 
     @contextmanager
     def room(self, events: int) -> Iterator[Callable[[Request], asyncio.Future[list[Verdict]]]]:
@@ -142,9 +154,7 @@ class Intake:
                 if self._closing:
                     raise Full
                 left -= len(request.events)
-                self._queue.append(request)
-                self._changed.notify()
-            return request.verdicts
+                return self._enqueue(request)
 
         try:
             yield take
@@ -175,17 +185,18 @@ class Intake:
         return {place for place, verdict in enumerate(found) if verdict == "conflict"}
 
     def _live(self) -> None:
-        many = False
+        many = part = False
         while True:
             with self._changed:
-                while not self._queue and not self._closing:
+                while not self._queue and not self._parts and not self._closing:
                     self._changed.wait()
-                if not self._queue:
+                if not self._queue and not self._parts:
                     return
             if many and self.waiting < BATCH:
                 time.sleep(GATHER)
             begun = time.monotonic()
-            group, size, left = self._next()
+            part = bool(self._parts) and not (part and self._queue)  # in turn with the others
+            group, size, left = self._next(self._parts if part else self._queue)
             try:
                 self._write(group)
             finally:
@@ -195,15 +206,16 @@ class Intake:
                         self._room.wrote(size, time.monotonic() - begun)
             many = len(group) > MANY
 
-    def _next(self) -> tuple[list[Request], int, bool]:
-        """Who goes together, how many events that is, and whether others had no place any more. At least one waits."""
+    def _next(self, queue: deque[Request]) -> tuple[list[Request], int, bool]:
+        """Who of this queue goes together, how many events that is, and whether others had no place any more. At least
+        one waits; a part goes alone."""
         with self._changed:
-            group = [self._queue.popleft()]
+            group = [queue.popleft()]
             size = len(group[0].events)
-            while self._queue and size + len(self._queue[0].events) <= BATCH:
-                group.append(self._queue.popleft())
+            while queue is self._queue and queue and size + len(queue[0].events) <= BATCH:
+                group.append(queue.popleft())
                 size += len(group[-1].events)
-            return group, size, bool(self._queue)
+            return group, size, bool(queue)
 
     def _write(self, group: Sequence[Request]) -> None:
         try:
@@ -278,6 +290,61 @@ class Intake:
             again = came or len(names) < len(events)
             ids = known(connection, (one.customer for one in events)) if again else {}
         return came, ids
+
+
+Part = tuple[Request, list[int]]
+"""A part of a request, and the places of its events in it."""
+
+
+def _parts(request: Request) -> list[Part]:
+    """The request in parts, in the order in which its events happened, with at most ROUNDS of one customer each. One
+    whose events are all taken or none stays whole."""
+    places = range(len(request.events))
+    whole = [(request, list(places))]
+    if len(places) <= ROUNDS or request.named or request.unless is not None:
+        return whole
+    counts = Counter(one.customer for one in request.events)
+    if max(counts.values()) <= ROUNDS:
+        return whole
+    parts: list[list[int]] = [[]]
+    counts.clear()
+    for place in sorted(places, key=lambda place: request.events[place].occurred_at):
+        who = request.events[place].customer
+        if counts[who] == ROUNDS:
+            parts.append([])
+            counts.clear()
+        counts[who] += 1
+        parts[-1].append(place)
+    return [(_part(request, mine), mine) for mine in parts]
+
+
+def _part(request: Request, places: Sequence[int]) -> Request:
+    dated = frozenset(at for at, place in enumerate(places) if place in request.dated)
+    loop = request.verdicts.get_loop()
+    return Request([request.events[place] for place in places], dated, verdicts=loop.create_future())
+
+
+def _joined(request: Request, parts: Sequence[Part]) -> asyncio.Future[list[Verdict]]:
+    """The verdicts of the whole, once all its parts have theirs."""
+    told = asyncio.gather(*(part.verdicts for part, _ in parts))
+
+    def join(_: object) -> None:
+        if request.verdicts.done():  # whoever asked has gone
+            told.cancelled() or told.exception()
+        elif told.cancelled():
+            request.verdicts.cancel()
+        elif (error := told.exception()) is not None:
+            request.verdicts.set_exception(error)
+        else:
+            of = {
+                place: one
+                for (_, places), found in zip(parts, told.result(), strict=True)
+                for place, one in zip(places, found, strict=True)
+            }
+            request.verdicts.set_result([of[place] for place in range(len(request.events))])
+
+    told.add_done_callback(join)
+    return request.verdicts
 
 
 @cache

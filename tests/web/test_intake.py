@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from engine.app import App
 from engine.runtime.clock import SystemClock
 from engine.runtime.ingest import Incoming
 from engine.settings import Settings
 from engine.store.database import Database
-from engine.store.tables import customer, event
+from engine.store.tables import customer, event, tally
 from engine.web.intake import Full, Intake, Request, Verdict
 from engine.web.room import MOST
+from tests.patience import eventually
 from tests.scenarios.shop import FILES, PROJECT
 from tests.web.conftest import JOURNEYS
 
@@ -129,3 +131,41 @@ def test_of_two_services_that_take_one_key_at_once_one_is_told_so(intake: Intake
     assert len(rows) == with_one + 3 * of_three
     whose = {who for _, who in rows}
     assert len(whose) == with_one + of_three, "no request was taken in part"
+
+
+def test_many_events_of_one_customer_go_in_parts_and_others_in_between(intake: Intake, database: Database) -> None:
+    now = SystemClock().now()
+    ages = [n * 8 % 35 for n in range(35)]  # in no order of time
+    many = [Incoming("amina", "visit", f"m{age}", now - timedelta(hours=age)) for age in ages]
+    many.append(many[3])
+    answered: list[str] = []
+
+    async def asked() -> list[list[Verdict]]:
+        both = {"many": give(intake, many), "another": give(intake, [one("alone")])}
+        both["many"].add_done_callback(lambda _: answered.append("many"))
+        both["another"].add_done_callback(lambda _: answered.append("another"))
+        intake.start()
+        return await asyncio.gather(*both.values())
+
+    told, alone = asyncio.run(asked())
+    assert told == ["accepted"] * 35 + ["duplicate"] and alone == ["accepted"]
+    assert answered == ["another", "many"]
+    eventually(lambda: intake.waiting == 0)
+    with database.read() as connection:
+        keys = connection.scalars(select(event.c.key).where(event.c.key != "alone").order_by(event.c.id)).all()
+        assert keys == [f"m{age}" for age in range(34, -1, -1)]
+        assert connection.scalar(select(tally.c.count).where(tally.c.name == "visit")) == 36
+
+
+def test_a_request_whose_events_are_all_taken_or_none_goes_whole(intake: Intake, database: Database) -> None:
+    many = [one(f"k{n}") for n in range(30)]
+
+    async def asked() -> list[Verdict]:
+        with intake.room(30) as submit:
+            told = submit(Request(many, named=frozenset(range(30))))
+        intake.start()
+        return await told
+
+    assert asyncio.run(asked()) == ["accepted"] * 30
+    with database.read() as connection:
+        assert connection.scalar(select(func.count(event.c.received_at.distinct()))) == 1
