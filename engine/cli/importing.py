@@ -75,6 +75,7 @@ def import_(
     with opened(ctx, root) as app:
         from engine.cli.journeys import engine_of
         from engine.imports import Changed, Import, Kind, NoColumn, NoKind, Outdated, Unreadable
+        from engine.runtime.bounds import AN_ID, NO_ID, id_of
         from engine.runtime.runtime import Runtime
         from engine.store import zones
 
@@ -86,6 +87,8 @@ def import_(
             known(event, list(app.content.project.events), "event")
         if zone is not None:
             known(zone, sorted(zones.names()), "time zone", "like Africa/Nairobi")
+        if not id_of(source):
+            raise Told(f"--source: {NO_ID}", AN_ID)
         engine: Runtime = engine_of(app)
         kind = Kind.CUSTOMERS if customers else Kind.EVENTS if events or event else None
         work = Import(

@@ -11,8 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from engine.imports.rows import OURS, Faulty, Kind, Layout, Rows, _json, _list, _text
-from engine.language.errors import did_you_mean
+from engine.imports.rows import OURS, Faulty, Kind, Layout, Rows, _json, _list, _text, named, strange
 from engine.language.types import Kind as TypeKind
 from engine.runtime.door import Door, Problems
 from engine.runtime.sightings import Sightings
@@ -54,6 +53,7 @@ class _Look:
         if layout.who is None or _text(cells.get(layout.who)) is None:
             default = "id" if layout.kind is Kind.CUSTOMERS else "customer"
             self.found.append(f"no customer ({layout.who or default})")
+        self.named(cells, layout.who)
 
     def event(self, cells: Mapping[str, Any], layout: Layout) -> None:
         name = self.rows.event or (_text(cells.get(layout.event)) if layout.event else None)
@@ -61,8 +61,9 @@ class _Look:
         if name is None:
             self.found.append(f"no event ({layout.event or 'event'})")
         elif name not in known:
-            hint = did_you_mean(name, known)
-            self.found.append(f'unknown event "{name}"' + (f" ({hint})" if hint else ""))
+            self.found.append(strange(name, known))
+        self.named(cells, layout.key)
+        self.named(cells, layout.source)
         given = {column: value for column in layout.rest if (value := cells.get(column)) is not None}
         inner = _json(cells.get(layout.nested)) if layout.nested else None
         if isinstance(inner, Mapping):
@@ -89,6 +90,12 @@ class _Look:
         types = self.door.vocabulary.attributes
         self.door.profile({key: _shaped(value, types.get(key)) for key, value in given.items()}, problems)
         self.add(problems)
+
+    def named(self, cells: Mapping[str, Any], column: str | None) -> None:
+        try:
+            named(cells.get(column) if column else None, column)
+        except Faulty as faulty:
+            self.found.append(str(faulty))
 
     def moment(self, value: Any, name: str) -> None:
         try:

@@ -6,9 +6,9 @@ A row is taken whole or not at all: half a purchase (without its total, say) wou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ import orjson
 from engine.language.errors import did_you_mean
 from engine.language.types import Kind as TypeKind
 from engine.language.types import Type
+from engine.runtime.bounds import AHEAD, AN_ID, NO_ID, id_of
 from engine.runtime.door import Door, Problems
 from engine.runtime.profile import Profile
 
@@ -33,9 +34,6 @@ OURS = ("line", "reason")
 """What a file of rejected rows adds."""
 
 TEXT_ONLY = frozenset({str})
-
-SOON = timedelta(days=1)
-"""Clocks differ; what lies farther ahead than this is a mistake."""
 
 
 T = TypeVar("T")
@@ -144,20 +142,20 @@ class Rows:
             for name in (layout.who, layout.event, layout.at, layout.key, layout.source, layout.nested)
         )
         rest = [(name, place[name]) for name in layout.rest]
-        fixed, known, when, latest = self.event, self.door.vocabulary.events, layout.at or "at", self.now + SOON
+        fixed, known, when, latest = self.event, self.door.vocabulary.events, layout.at or "at", self.now + AHEAD
         structured = {name: _structured(kind.properties) for name, kind in known.items()}
         kept, ours = self.door.properties, self.source
         problems = Problems()
 
         def event(values: Sequence[Any]) -> T:
-            who = None if who_at is None else _text(values[who_at])
+            who = None if who_at is None else named(values[who_at], layout.who)
             if who is None:
                 raise Faulty(f"no customer ({layout.who or 'customer'})")
             name = fixed or (None if event_at is None else _text(values[event_at]))
             if name is None:
                 raise Faulty(f"no event ({layout.event or 'event'})")
             if name not in known:
-                raise Faulty(f'unknown event "{name}"' + _hint(did_you_mean(name, known)))
+                raise Faulty(strange(name, known))
             given = {column: value for column, n in rest if (value := values[n]) is not None}
             if nested_at is not None and (inner := _json(values[nested_at])) is not None:
                 if not isinstance(inner, Mapping):
@@ -172,8 +170,8 @@ class Rows:
                 fault = _faulty(problems)
                 problems.found = {}
                 raise fault
-            source = ours if source_at is None else _text(values[source_at]) or ours
-            key = None if key_at is None else _text(values[key_at])
+            source = ours if source_at is None else named(values[source_at], layout.source) or ours
+            key = None if key_at is None else named(values[key_at], layout.key)
             # Without a key of its own an event is named by all that the row says: the same row is the same event.
             key = f"{name}:{key}" if key else digest(who, name, at, given)
             return made(who, name, key, at, properties, source)
@@ -201,7 +199,7 @@ class Rows:
 
     def moment(self, value: Any, name: str) -> datetime:
         """A time: with its zone, or in `zone`; a day is its first moment. Raises Faulty."""
-        return self._moment(value, name, self.now + SOON)
+        return self._moment(value, name, self.now + AHEAD)
 
     def _moment(self, value: Any, name: str, latest: datetime) -> datetime:
         if value is None:
@@ -215,14 +213,14 @@ class Rows:
         elif isinstance(value, date) and not isinstance(value, datetime):
             at = datetime(value.year, value.month, value.day)  # noqa: DTZ001  its zone follows
         if not isinstance(at, datetime):
-            raise Faulty(f'{name}: "{str(value)[:40]}" is no time; write it like 2026-12-24T18:00:00+03:00')
+            raise Faulty(f'{name}: "{_shown(value)}" is no time; write it like 2026-12-24T18:00:00+03:00')
         at = at if at.tzinfo is not None else at.replace(tzinfo=self.zone)
         if at > latest:
-            raise Faulty(f"{name}: {str(value)[:40]} lies in the future")
+            raise Faulty(f"{name}: {_shown(value)} lies in the future")
         return at
 
     def _who(self, cells: Mapping[str, Any], layout: Layout) -> str:
-        who = _text(cells.get(layout.who)) if layout.who else None
+        who = named(cells.get(layout.who), layout.who) if layout.who else None
         if who is None:
             raise Faulty(f"no customer ({layout.who or 'customer'})")
         return who
@@ -231,6 +229,23 @@ class Rows:
 def digest(who: str, name: str, at: datetime, given: Mapping[str, Any]) -> str:
     said = orjson.dumps([who, name, at, given], option=orjson.OPT_SORT_KEYS, default=str)
     return hashlib.sha256(said).hexdigest()[:32]
+
+
+def named(value: Any, column: str | None) -> str | None:
+    """What a cell names: a customer, an event's key, a source. Raises Faulty for what can't be an id."""
+    text = _text(value)
+    if text is None or id_of(text):
+        return text
+    raise Faulty(f"{column}: {NO_ID}; {AN_ID}")
+
+
+def strange(event: str, known: Iterable[str]) -> str:
+    """Why a row of an event that isn't among these isn't taken."""
+    return f'unknown event "{_shown(event)}"' + _hint(did_you_mean(event, known))
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:40]
 
 
 def _text(value: Any) -> str | None:

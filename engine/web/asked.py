@@ -11,9 +11,10 @@ import orjson
 from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 
+from engine.runtime.bounds import AN_ID, NO_ID, id_of
 from engine.store.database import DatabaseError
 from engine.web.answers import answer
-from engine.web.reading import AN_ID, DEEPEST, depth, id_of
+from engine.web.reading import DEEPEST, depth
 
 log = logging.getLogger("karibu.web")
 
@@ -60,4 +61,4 @@ def an_id(path: str, given: Any) -> str:
     """An id in the form it is kept in. Raises Wrong."""
     if text := id_of(given):
         return text
-    raise Wrong(422, path, "this can't be an id" if given is not None else "the id is missing", AN_ID)
+    raise Wrong(422, path, NO_ID if given is not None else "the id is missing", AN_ID)

@@ -19,6 +19,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from engine.app import App
 from engine.language.errors import did_you_mean
+from engine.runtime.bounds import id_of
 from engine.runtime.customers import Told, strangers
 from engine.runtime.door import Problems, who_of
 from engine.runtime.explain import UnknownCustomer
@@ -28,7 +29,7 @@ from engine.web.access import Caller, Reader, needs
 from engine.web.answers import answer
 from engine.web.asked import Wrong, an_id, answered, object_of
 from engine.web.intake import Full
-from engine.web.reading import LARGEST_EVENT, id_of
+from engine.web.reading import LARGEST_EVENT
 from engine.web.site import Site
 
 LIKE = '{"first_name": "Amina"}'

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.runtime.bounds import AN_ID
 from engine.runtime.door import LONGEST_LABEL
 from engine.web import openapi_portrait
 from engine.web.customers import FULL
 from engine.web.openapi_parts import ID, READING, answer, closed, errors, ref, refused
-from engine.web.reading import AN_ID, LARGEST_EVENT
+from engine.web.reading import LARGEST_EVENT
 
 AMINA = {
     "first_name": "Amina",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.runtime.bounds import AN_ID, NO_ID
 from engine.web.journeys import MOST, TOLD
 from engine.web.openapi_parts import COUNT, ID, REQUEST_KEY, answer, closed, ref, refused
-from engine.web.reading import AN_ID
 
 ENTERED = {
     "journey": "recall",
@@ -27,7 +27,7 @@ BY_EVENT = {
     "message": "hello lets customers in by event, not by hand",
     "hint": "send the event itself: POST /v1/events",
 }
-WRONG_ID = {"path": "customers.1", "message": "this can't be an id", "hint": AN_ID}
+WRONG_ID = {"path": "customers.1", "message": NO_ID, "hint": AN_ID}
 _SAID = {
     "_403": (
         "The key is of another scope.",

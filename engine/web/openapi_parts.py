@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.runtime.bounds import LONGEST_ID
 from engine.web.events import KEY_PATTERN
-from engine.web.reading import LONGEST_ID
 
 REFUSED: Mapping[int, tuple[str, str]] = {
     400: ("The body can't be read.", "the list is empty"),

@@ -20,7 +20,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ import orjson
 
 from engine.language.errors import did_you_mean
 from engine.language.vocabulary import OWN_EVENTS
+from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of
 from engine.runtime.door import Door, Problems, who_of
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
@@ -46,17 +47,11 @@ PART = 1_000
 """Lines of a stream that are taken together."""
 
 DEEPEST = 16
-LONGEST_ID = 200
-AN_ID = f"a text of 1 to {LONGEST_ID} characters, without spaces around it"
-AHEAD = timedelta(days=1)
-"""So far in the future an event may lie: clocks differ, and a typing error must not keep somebody's `elapsed` small for
-years."""
 
 KEYS = ("event", "customer", "time", "key", "id", "properties")
 NAMES = ("id", "anonymous_id")
 """What names a customer and says nothing of them."""
 
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 NAME_PATTERN = "[a-z][a-z0-9_]{0,63}"
 _NAME = re.compile(NAME_PATTERN)
 
@@ -298,7 +293,7 @@ class _Reading:
     def _id(self, path: str, given: Any) -> str:
         if text := id_of(given):
             return text
-        self.fault(path, "this can't be an id", AN_ID)
+        self.fault(path, NO_ID, AN_ID)
         return ""
 
     def _time(self, item: Mapping[str, Any]) -> datetime | None:
@@ -312,7 +307,7 @@ class _Reading:
             elif at > self.now + AHEAD:
                 self.fault("time", "this lies in the future", "send an event when it has happened")
             elif at < EARLIEST:
-                self.fault("time", "this is before 1970")
+                self.fault("time", TOO_EARLY)
             else:
                 return at.astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
@@ -364,16 +359,6 @@ class _Reading:
 
     def warning(self, path: str, message: str, hint: str | None = None) -> None:
         self.posted.warnings.append(Fault(self.index, path, message, hint))
-
-
-def id_of(given: Any) -> str:
-    """An id in the form it is kept in, "" for what can't be one."""
-    if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
-        given = int(given)  # JSON knows one kind of number; a larger one may have been rounded to somebody else's
-    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-    if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
-        return text
-    return ""
 
 
 def depth(value: Any) -> int:

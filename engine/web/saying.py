@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 
 from engine.language.types import Kind, Type
+from engine.runtime.bounds import LONGEST_ID
 from engine.runtime.door import Door
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
 from engine.runtime.kept import Kept, Reading
 from engine.runtime.profile import Consented, Profile
-from engine.web.reading import LONGEST_ID, read_items
+from engine.web.reading import read_items
 from triggers.sources.base import Said, Told, Untold
 from triggers.sources.base import Who as SourceWho
 

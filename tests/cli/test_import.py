@@ -255,7 +255,7 @@ def test_bad_rows_are_told_by_their_lines_kept_and_taken_once_they_are_mended(sh
     path = shop.root / "orders.csv"
     path.write_bytes(
         b"\xef\xbb\xbfcustomer;event;at;total\n"
-        b'"ami\nna";purchase;2026-01-01;10\n'
+        b'"\namina";purchase;2026-01-01;10\n'
         b"baraka;purchase;2026-01-01;ten\n"
         b"\n"
         b"chanda;purchase;2026-01-01\n"

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.language.content import load
+from engine.runtime.bounds import AHEAD
 from engine.runtime.door import Door
 from engine.runtime.identity import Who
-from engine.web.reading import AHEAD, MOST_EVENTS, Posted, Unreadable, read
+from engine.web.reading import MOST_EVENTS, Posted, Unreadable, read
 from tests.scenarios.shop import PROJECT
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
