@@ -19,7 +19,7 @@ import orjson
 from engine.language.errors import did_you_mean
 from engine.language.types import Kind as TypeKind
 from engine.language.types import Type
-from engine.runtime.bounds import AHEAD, AN_ID, NO_ID, id_of
+from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of
 from engine.runtime.door import Door, Problems
 from engine.runtime.profile import Profile
 
@@ -198,7 +198,8 @@ class Rows:
         return Person(who, profile, said_at)
 
     def moment(self, value: Any, name: str) -> datetime:
-        """A time: with its zone, or in `zone`; a day is its first moment. Raises Faulty."""
+        """A time: with its zone, or in `zone`; a day is its first moment. Raises Faulty, also before 1970 and
+        farther ahead than a day."""
         return self._moment(value, name, self.now + AHEAD)
 
     def _moment(self, value: Any, name: str, latest: datetime) -> datetime:
@@ -217,6 +218,8 @@ class Rows:
         at = at if at.tzinfo is not None else at.replace(tzinfo=self.zone)
         if at > latest:
             raise Faulty(f"{name}: {_shown(value)} lies in the future")
+        if at < EARLIEST:
+            raise Faulty(f"{name}: {_shown(value)}: {TOO_EARLY}")
         return at
 
     def _who(self, cells: Mapping[str, Any], layout: Layout) -> str:

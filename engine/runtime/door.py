@@ -23,6 +23,7 @@ from engine.language.project import Project
 from engine.language.types import TEXT, Type
 from engine.language.values import stored
 from engine.language.vocabulary import Vocabulary
+from engine.runtime.bounds import EARLIEST, TOO_EARLY
 from engine.runtime.identity import Who
 from engine.runtime.profile import Consented, Profile
 from engine.runtime.sightings import Sightings
@@ -316,8 +317,11 @@ def _tags(value: Any, problems: Problems) -> tuple[str, ...]:
 def _moment(value: Any, problems: Problems, name: str = "created") -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if moment.tzinfo is not None and moment < EARLIEST:
+            problems.add(name, TOO_EARLY)
+            return None
         if moment.tzinfo is not None:
-            return moment.astimezone(UTC)  # near the years 1 and 9999 it may be none
+            return moment.astimezone(UTC)  # near the year 9999 it may be none
     except (ValueError, OverflowError):
         pass
     problems.add(name, "this is no time with a zone; write it like 2026-12-24T18:00:00+03:00")
