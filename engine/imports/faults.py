@@ -57,7 +57,7 @@ class _Look:
 
     def event(self, cells: Mapping[str, Any], layout: Layout) -> None:
         name = self.rows.event or (_text(cells.get(layout.event)) if layout.event else None)
-        known = self.door.vocabulary.events
+        known = self.door.project.events
         if name is None:
             self.found.append(f"no event ({layout.event or 'event'})")
         elif name not in known:
@@ -72,7 +72,7 @@ class _Look:
             self.found.append(f"{layout.nested} holds no object")
         self.moment(cells.get(layout.at) if layout.at else None, layout.at or "at")
         if name is not None and name in known:
-            types = known[name].properties
+            types = self.door.vocabulary.events[name].properties
             problems = Problems()
             self.door.properties(name, {key: _shaped(value, types.get(key)) for key, value in given.items()}, problems)
             self.add(problems)

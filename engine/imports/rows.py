@@ -19,7 +19,8 @@ import orjson
 from engine.language.errors import did_you_mean
 from engine.language.types import Kind as TypeKind
 from engine.language.types import Type
-from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of
+from engine.language.vocabulary import OWN_EVENTS
+from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of, sent_by_nobody
 from engine.runtime.door import Door, Problems
 from engine.runtime.profile import Profile
 
@@ -142,8 +143,9 @@ class Rows:
             for name in (layout.who, layout.event, layout.at, layout.key, layout.source, layout.nested)
         )
         rest = [(name, place[name]) for name in layout.rest]
-        fixed, known, when, latest = self.event, self.door.vocabulary.events, layout.at or "at", self.now + AHEAD
-        structured = {name: _structured(kind.properties) for name, kind in known.items()}
+        fixed, known, when, latest = self.event, self.door.project.events, layout.at or "at", self.now + AHEAD
+        types = self.door.vocabulary.events
+        structured = {name: _structured(types[name].properties) for name in known}
         kept, ours = self.door.properties, self.source
         problems = Problems()
 
@@ -244,6 +246,8 @@ def named(value: Any, column: str | None) -> str | None:
 
 def strange(event: str, known: Iterable[str]) -> str:
     """Why a row of an event that isn't among these isn't taken."""
+    if event in OWN_EVENTS:
+        return f"{sent_by_nobody(event)}; call yours otherwise"
     return f'unknown event "{_shown(event)}"' + _hint(did_you_mean(event, known))
 
 

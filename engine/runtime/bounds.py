@@ -32,3 +32,8 @@ def id_of(given: Any) -> str:
     if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip():
         return text
     return ""
+
+
+def sent_by_nobody(event: str) -> str:
+    """Why an event of OWN_EVENTS isn't taken."""
+    return f"{event} is an event of Karibu's own, that nobody sends"

@@ -28,7 +28,7 @@ import orjson
 
 from engine.language.errors import did_you_mean
 from engine.language.vocabulary import OWN_EVENTS
-from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of
+from engine.runtime.bounds import AHEAD, AN_ID, EARLIEST, NO_ID, TOO_EARLY, id_of, sent_by_nobody
 from engine.runtime.door import Door, Problems, who_of
 from engine.runtime.identity import Who
 from engine.runtime.ingest import Incoming
@@ -244,7 +244,7 @@ class _Reading:
         elif not isinstance(name, str) or not _NAME.fullmatch(name):
             self.fault("event", "this can't be an event's name", "small letters, digits and _, beginning with a letter")
         elif name in OWN_EVENTS:
-            self.fault("event", f"{name} is an event of Karibu's own, that nobody sends", "call yours otherwise")
+            self.fault("event", sent_by_nobody(name), "call yours otherwise")
         else:
             events = self.door.project.events
             if name not in events:

@@ -1,4 +1,5 @@
-"""What the API refuses an import refuses too, by line, and takes the rest: ids without an end, times before 1970."""
+"""What the API refuses an import refuses too, by line, and takes the rest: ids without an end, times before 1970,
+Karibu's own events."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from engine.imports import Result
+from engine.language.vocabulary import OWN_EVENTS
 from engine.runtime.bounds import AN_ID, EARLIEST, LONGEST_ID
 from engine.runtime.door import Problems
 from engine.runtime.portrait import portrait
@@ -129,3 +131,14 @@ def test_what_the_api_is_told_of_before_1970_is_left_out(shop: Shop) -> None:
     profile = shop.app.door.profile(given, problems)
     assert problems.found == {"created": "this is before 1970", "consent": "this is before 1970"}
     assert (profile.created_at, profile.consents[0].at) == (None, None)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_event_of_karibus_own_is_refused_by_line(shop: Shop, live: bool) -> None:
+    names = sorted(OWN_EVENTS)[:4]
+    rows = "".join(f"amina,{name},2026-02-01\n" for name in [*names, "shipped"])
+    own = [f"{name} is an event of Karibu's own, that nobody sends; call yours otherwise" for name in names]
+    assert list(faults(shop.take(f"customer,event,at\n{rows}", live=live)).values()) == own
+    assert shop.rows(event.c.name) == [("shipped",)]
+    result = shop.take("customer,at\namina,2026-02-01\n", live=live, event=names[0])
+    assert faults(result) == {2: own[0]}
