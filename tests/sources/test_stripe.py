@@ -81,6 +81,46 @@ def test_a_session_that_is_paid_later_is_one_purchase(shop: Open) -> None:
     assert send(here, SESSION) == {"accepted": 0, "duplicates": 1}
 
 
+@pytest.mark.parametrize(
+    ("session", "total"),
+    [
+        ({"mode": "payment"}, "49.90"),
+        ({"mode": "payment", "payment_status": "no_payment_required", "amount_total": 0}, "0.00"),
+        ({"mode": "payment", "payment_status": "no_payment_required"}, None),
+        ({"mode": "payment", "payment_status": "unpaid"}, None),
+        ({"mode": "setup", "payment_status": "no_payment_required", "amount_total": None, "currency": None}, None),
+        ({"mode": "subscription"}, "49.90"),
+        ({"mode": "subscription", "payment_status": "no_payment_required", "amount_total": 0}, None),
+        ({"mode": "subscription", "amount_total": 0}, None),
+    ],
+    ids=[
+        "paid",
+        "an order that a discount made free",
+        "paid at a later date",
+        "not paid yet",
+        "a card is saved",
+        "the first month is paid",
+        "a trial",
+        "a trial, in the words of older versions",
+    ],
+)
+def test_a_purchase_is_what_was_paid_or_an_order_that_cost_nothing(session: dict[str, Any], total: str | None) -> None:
+    found = STRIPE.read({}, SESSION | {"data": {"object": SESSION["data"]["object"] | session}})
+    assert [(one.event, one.properties["total"]) for one in found if isinstance(one, Told)] == (
+        [] if total is None else [("purchase", total)]
+    )
+
+
+def test_a_card_that_is_saved_counts_nothing_and_a_trial_is_a_subscription(shop: Open) -> None:
+    here, session = shop({"stripe": {}}), SESSION["data"]["object"] | {"payment_status": "no_payment_required"}
+    saved = SESSION | {"data": {"object": session | {"mode": "setup", "amount_total": None}}}
+    trial = SESSION | {"data": {"object": session | {"mode": "subscription", "amount_total": 0}}}
+    started = {"id": "sub_1", "customer": "cus_1", "status": "trialing", "metadata": {"customer_id": "amina"}}
+    assert send(here, saved) == send(here, trial) == {"accepted": 0, "duplicates": 0}
+    assert send(here, event("customer.subscription.created", 12, started))["accepted"] == 1
+    assert [(row.external_id, row.name) for row in here.events()] == [("amina", "subscription_started")]
+
+
 def test_a_refund_is_what_has_come_back_since(shop: Open) -> None:
     charge = {"id": "ch_1", "amount": 4990, "currency": "kes", "billing_details": {"email": "amina@shop.example"}}
     first = event("charge.refunded", 6, charge | {"amount_refunded": 1000}, {"amount_refunded": 0})

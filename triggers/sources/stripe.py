@@ -84,8 +84,8 @@ class Stripe(Source):
             return [Untold(topic, "it has no id", payload)]
         key = f"{topic}:{name}"
         if topic in _PAID:
-            if part(one, "payment_status") == "unpaid":
-                return []  # it is paid later, or never; another event says so
+            if not _bought(one):
+                return []
             key = f"checkout.session:{name}"
         elif topic not in _ONCE:
             key = f"{topic}:{text(payload, 'id') or name}"
@@ -109,6 +109,18 @@ class Stripe(Source):
             theirs,
             () if about or theirs is None else (f"customer.created:{theirs}",),
         )
+
+
+def _bought(session: Part) -> bool:
+    """Whether a checkout that was completed is a purchase: it is paid, or its order cost nothing
+    (https://docs.stripe.com/payments/checkout/no-cost-orders). Unpaid: it is paid later, or never, and another event
+    says so. A card that is saved buys nothing, nor is the start of a trial a purchase: a subscription that costs
+    nothing yet is told as `customer.subscription.created`, and what it costs later as `invoice.paid`."""
+    status, mode = part(session, "payment_status"), part(session, "mode")
+    free: bool = part(session, "amount_total") == 0
+    if status == "unpaid" or mode == "setup" or (mode == "subscription" and free):
+        return False
+    return free or bool(status != "no_payment_required")
 
 
 _PAID = ("checkout.session.completed", "checkout.session.async_payment_succeeded")
