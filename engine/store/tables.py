@@ -696,6 +696,17 @@ class KeptHook(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("source", "key", name="uq_kept_hook_source_key"),)
 
 
+class KeptWait(SQLModel, table=True):
+    """A kept webhook that nobody knew of whose it is waits for an event of its source with this key, which says so."""
+
+    __tablename__ = "kept_wait"
+    source: str = _text(key=True)
+    key: str = _text(key=True)
+    hook_id: int = _points_to("kept_hook", key=True)
+
+    __table_args__ = (Index("ix_kept_wait_hook", "hook_id"),)
+
+
 class ZonePeriod(SQLModel, table=True):
     """From when until when a time zone had which offset (seconds east of UTC). Filled from the tz database."""
 
@@ -778,6 +789,7 @@ trial = _table(Trial)
 broadcast_address = _table(BroadcastAddress)
 parked = _table(Parked)
 kept_hook = _table(KeptHook)
+kept_wait = _table(KeptWait)
 zone_period = _table(ZonePeriod)
 fired = _table(Fired)
 api_key = _table(ApiKey)

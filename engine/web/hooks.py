@@ -19,9 +19,10 @@ from engine.app import App, Opened
 from engine.web import bodies
 from engine.web.answers import answer
 from engine.web.events import LARGEST_BODY
+from engine.web.offering import MOST, Refused
 from engine.web.saying import Asked, Noted
 from engine.web.site import Site
-from engine.web.taking import MOST, Refused, take
+from engine.web.taking import take
 from triggers.sources.base import Headers, Said
 
 log = logging.getLogger("karibu.web")

@@ -59,13 +59,12 @@ class Asked:
     headers: Noted
     came: datetime | None = None
 
-    def kept(self, one: Told | Untold, reason: str) -> Kept:
+    def kept(self, one: Told | Untold, reason: str, waits: tuple[str, ...] = ()) -> Kept:
         """What of it said this, to be kept."""
-        if isinstance(one, Untold):
-            topic, payload = one.topic, one.payload
-        else:
-            topic, payload = one.event, self.payload if one.part is None else one.part
-        return Kept(topic, reason, _text(payload), one.key, Reading(self.headers.asked, payload is not self.payload))
+        whole = isinstance(one, Told) and one.part is None
+        payload = self.payload if whole else one.payload if isinstance(one, Untold) else one.part
+        reading = Reading(self.headers.asked, payload is not self.payload)
+        return Kept(_topic(one), reason, _text(payload), one.key, reading, waits)
 
 
 @dataclass
@@ -99,7 +98,7 @@ def hear(
             continue
         given = _who(one.who, earlier)
         if not given:
-            heard.kept.append(to_keep(one, "nobody knows whose it is", asked))
+            heard.kept.append(to_keep(one, "nobody knows whose it is", asked, one.who.of))
             continue
         posted = read_items([_item(one, given, door, came)], door, now, page=page)
         for fault in posted.faults[:1]:
@@ -115,14 +114,19 @@ def hear(
     return heard
 
 
-def to_keep(one: Told | Untold, reason: str, asked: Asked | None) -> Kept:
-    """What was said, to be kept: as it came, or in our words where that can't be read again."""
+def to_keep(one: Told | Untold, reason: str, asked: Asked | None, waits: tuple[str, ...] = ()) -> Kept:
+    """What was said, to be kept: as it came, or in our words where that can't be read again, so that nothing comes of
+    it either when what it waits for has come."""
     if asked is not None:
-        return asked.kept(one, reason)
+        return asked.kept(one, reason, waits)
     if isinstance(one, Untold):
         return Kept(one.topic, reason, _text(one.payload), one.key)
     said = {"who": one.who, "event": one.event, "at": one.occurred_at, "properties": one.properties}
-    return Kept(one.event, reason, _text(said), one.key)
+    return Kept(_topic(one), reason, _text(said), one.key)
+
+
+def _topic(one: Told | Untold) -> str:
+    return one.topic or (one.event if isinstance(one, Told) else "")
 
 
 def _who(who: SourceWho, earlier: Earlier) -> dict[str, str]:

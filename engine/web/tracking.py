@@ -26,8 +26,9 @@ from engine.app import App
 from engine.web import bodies
 from engine.web.access import check, may
 from engine.web.answers import answer
+from engine.web.offering import Refused
 from engine.web.site import Site
-from engine.web.taking import Refused, take
+from engine.web.taking import take
 from triggers.sources.base import Said, SourceOptions, Untold
 from triggers.sources.segment_spec import CALLS, LARGEST_BATCH, LARGEST_CALL, Segment
 

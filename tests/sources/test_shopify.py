@@ -161,7 +161,6 @@ def test_a_fulfilment_on_its_way_is_no_delivery() -> None:
 
 def test_a_refund_is_of_whoever_the_order_was_of(shop: Open) -> None:
     here = shop({"shopify": {}})
-    assert send(here, "refunds/create", REFUND)["kept"] == 1
     send(here, "orders/paid", ORDER)
     assert send(here, "refunds/create", REFUND) == {"accepted": 1, "duplicates": 0}
     assert [(row.external_id, row.name) for row in here.events()] == [

@@ -63,7 +63,8 @@ class SourceOptions(Model):
 class Who:
     """A customer as a source knows them: the shop's own id, addresses, an anonymous id.
 
-    `of`: keys of earlier events of the same source; whoever one of them was of is meant. `renamed`: the anonymous id
+    `of`: keys of events of the same source; whoever one of them was of is meant, and if none has come yet, this waits
+    until one has. `renamed`: the anonymous id
     may be an id of the shop's that they had before; whoever has it is the same customer."""
 
     id: str | None = None
@@ -95,7 +96,8 @@ class Told:
     `profile` speaks the door's words (first_name, locale, …). Amounts are texts in units of `currency`. `first`: told
     again with other content, the first telling stands (a state that is repeated with every change of an order).
     `part`: of the payload, what it was read from; None: all of it. `reckoned`: `occurred_at` is worked out from when it
-    came, so it is another one each time the same event is sent."""
+    came, so it is another one each time the same event is sent. `topic`: what the shop calls it, under which it is kept
+    when it can't be taken; empty: as the event is called."""
 
     who: Who
     event: str
@@ -108,6 +110,7 @@ class Told:
     first: bool = False
     part: Any = None
     reckoned: bool = False
+    topic: str = ""
 
     def __post_init__(self) -> None:
         if self.occurred_at is not None and self.occurred_at.tzinfo is None:
