@@ -182,7 +182,7 @@ def resolve(
         Literal["sent", "not-sent", "again"],
         typer.Argument(metavar="OUTCOME", help="What is to be done: sent, not-sent or again, as above."),
     ],
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="How you know; kept with the message.")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="How you know; karibu explain tells it.")],
     root: Root = None,
 ) -> None:
     """Settle a message in doubt: say whether it went out.
@@ -201,7 +201,10 @@ def resolve(
     with opened(ctx, root) as app:
         from engine.runtime import doubts
 
-        with app.database.write() as connection:
-            if not doubts.resolve(connection, message, outcome, why, app.clock.now()):
-                raise Told(f'no message "{message}" is in doubt', "karibu messages --in-doubt lists them")
+        try:
+            with app.database.write() as connection:
+                if not doubts.resolve(connection, message, outcome, why, app.clock.now()):
+                    raise Told(f'no message "{message}" is in doubt', "karibu messages --in-doubt lists them")
+        except doubts.NoReason:
+            raise Told("--why is empty", "say how you know: whoever asks karibu explain later is told") from None
     say(f"{message}: {DONE[outcome]}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from engine.cohort.standing import IN_DOUBT, SENT
 from engine.language.graph import Node
 from engine.language.moments import duration_text
 from engine.runtime.conditions import Judged, judge_then
+from engine.runtime.doubted import decided, is_later, since
 from engine.runtime.words import Words, held, stopped
 from engine.segments.frame import Frame
 from engine.steps.branch import Branch
@@ -52,9 +54,10 @@ def told(
     message: Row[Any] | None,
     until: datetime | None,
     words: Words,
+    later: Sequence[Row[Any]] = (),
 ) -> Told:
-    """What `one` (a decision, with its event's name) did in the enrolment `way`. `until`: when the stay ended or
-    will.
+    """What `one` (a decision, with its event's name) did in the enrolment `way`. `until`: when the stay ended or will;
+    `later`: the decisions about its message that were made when that was in doubt.
     """
     node = program.graph.nodes.get(one.step) if program is not None and one.step is not None else None
     if one.kind == "enters":
@@ -63,11 +66,15 @@ def told(
         return Told(_ended(one, words))
     if one.kind == "stays":
         return Told(_stays(node, one, until, words))
+    if is_later(one.kind):
+        call = node is not None and isinstance(node.step, Call)
+        what = "the message" if message is None else message.template
+        return Told(decided(one, what, "asked" if call else "sent"))
     if one.outcome == "goal":
         return Told(f"went on at once: the goal's {one.event} came")
     if node is None or program is None:
         return Told(f"left {one.step}: {one.outcome}" + (f" ({one.reason})" if one.reason else ""))
-    return _moved(connection, program, node, way, one, message, words)
+    return _moved(connection, program, node, way, one, message, words, later)
 
 
 def cause(program: Program | None, text: str, event_name: str | None) -> str:
@@ -155,12 +162,13 @@ def _moved(
     one: Row[Any],
     message: Row[Any] | None,
     words: Words,
+    later: Sequence[Row[Any]],
 ) -> Told:
     step = node.step
     if isinstance(step, Send):
-        return Told(_sent(step, program, one, message))
+        return Told(_sent(step, program, one, message, later))
     if isinstance(step, Call):
-        return Told(_called(step, one))
+        return Told(_called(step, one, message, later))
     if isinstance(step, Each):
         return Told("the ways of all items have ended" if way.parent_id is None else _did(node))
     if isinstance(step, Wait):
@@ -198,24 +206,29 @@ def _points(step: Points, one: Row[Any]) -> str:
     return f"got {number:,} point{'' if number == 1 else 's'}{pending}"
 
 
-def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None) -> str:
+def _sent(step: Send, program: Program, one: Row[Any], message: Row[Any] | None, later: Sequence[Row[Any]]) -> str:
     template = message.template if message is not None else step.primary
     channel = template.partition("/")[0]
     if one.outcome == "sent":
         instead = f" instead of {step.primary}" if template != step.primary else ""
         return f"sent {template}{instead}"
     if one.outcome == "in_doubt":
-        return f"{template} is in doubt: nobody can say whether the provider took it, so it is not sent again"
+        doubtful, became = since(message, later, "sent")
+        if doubtful:
+            return f"{template} is in doubt: nobody can say whether the provider took it; {became}"
+        return f"{template} was in doubt; {became}"
     why = stopped(one.reason, channel, program.journey.topic or "")
     return f"{template} was not sent: {why}"
 
 
-def _called(step: Call, one: Row[Any]) -> str:
+def _called(step: Call, one: Row[Any], message: Row[Any] | None, later: Sequence[Row[Any]]) -> str:
     host = step.call.host
     if one.outcome == SENT:
         return f"asked {host}" + (f", but nothing is kept of its {one.reason}" if one.reason else "")
     if one.outcome == IN_DOUBT:
-        return f"asked {host}, and nobody can say whether that arrived ({one.reason}), so it is not asked again"
+        doubtful, became = since(message, later, "asked")
+        can = "can" if doubtful else "could"
+        return f"asked {host}, and nobody {can} say whether that arrived ({one.reason}); {became}"
     return f"{host} was not asked, or refused: {stopped(one.reason, '', '')}"
 
 

@@ -24,6 +24,7 @@ from engine.language.graph import Graph
 from engine.language.registry import Registry
 from engine.runtime.agreed import Word, history
 from engine.runtime.decisions import Told, told
+from engine.runtime.doubted import is_later
 from engine.runtime.identity import known
 from engine.runtime.whynot import never_entered, refused
 from engine.runtime.words import Words, held
@@ -235,10 +236,13 @@ def _way(connection: Connection, program: Program | None, row: Row[Any], words: 
         .join(event, event.c.id == goal_reached.c.event_id)
         .where(goal_reached.c.enrolment_id == row.id)
     ).first()
+    later = [one for one in decisions if is_later(one.kind)]
+    decisions = [one for one in decisions if not is_later(one.kind)]
     lines = []
-    for one in decisions:
+    for one in (*decisions, *later):
         until = _until(one, row)
-        said: Told = told(connection, program, row, one, sent.get((one.visit, one.step)), until, words)
+        its = [other for other in later if other.visit == one.visit]
+        said: Told = told(connection, program, row, one, sent.get((one.visit, one.step)), until, words, its)
         lines.append(
             Line(
                 one.at,
@@ -260,6 +264,7 @@ def _way(connection: Connection, program: Program | None, row: Row[Any], words: 
         lines.append(
             Line(goal.at, words.time(goal.at), f"reached the goal: {goal.name}{worth}", None, "goal", "reached", None)
         )
+    if goal is not None or later:
         lines.sort(key=lambda line: line.at)
     last = decisions[-1] if decisions else None
     return Way(row.number, row.key, _state(row, last, sent, words), row.entered_at, row.ended_at, tuple(lines))

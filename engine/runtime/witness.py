@@ -68,7 +68,9 @@ class Witness:
         for goal in connection.execute(goals.order_by(goal_reached.c.enrolment_id)):
             if self._new("goal", goal.enrolment_id):
                 yield now, "reaches", "goal", self._kept_worth(goal.value)
-        rows = select(decision).join(enrolment, enrolment.c.id == decision.c.enrolment_id).where(mine)
+        # What is decided later of a message in doubt is no move of its customer.
+        theirs = mine & decision.c.kind.in_(("enters", "stays", "moves", "ends"))
+        rows = select(decision).join(enrolment, enrolment.c.id == decision.c.enrolment_id).where(theirs)
         for one in connection.execute(rows.order_by(decision.c.at, decision.c.enrolment_id, decision.c.visit)):
             if self._new("decision", one.enrolment_id, one.visit, one.kind):
                 yield from self._decided(connection, one)

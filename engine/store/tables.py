@@ -343,7 +343,8 @@ class Decision(SQLModel, table=True):
     """Why something happened to an enrolment on one visit. Append-only.
 
     `kind`: enters, stays (waits, listens, is queued), moves (left the step; `outcome` is the arm or what the step did),
-    ends. `reason` is a code, `detail` the values it saw.
+    ends; and of a message that was in doubt (engine/runtime/doubts.py) repeats, or settles:N: what a person decided of
+    its N-th doubt. `reason` is a code, or what the person said; `detail` the values it saw.
     """
 
     enrolment_id: int = _points_to("enrolment", key=True)

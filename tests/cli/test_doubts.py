@@ -45,7 +45,11 @@ def test_it_says_what_in_doubt_means_and_what_settles_it(tmp_path: Path, monkeyp
     assert "3 messages in doubt: handed to the provider, and nobody knows whether it went out" in listed
     assert "karibu resolve MESSAGE not-sent --why TEXT  it didn't: it counts as refused" in listed
     refs = [line.split()[0] for line in listed.splitlines()[1:4]]
+    blank = karibu("-C", str(tmp_path), "resolve", refs[0], "sent", "--why", " ", clock=clock)
+    assert blank.code == 2 and "--why is empty" in blank.err, blank
     for ref, (outcome, told) in zip(refs, MEANS, strict=True):
         said = karibu("-C", str(tmp_path), "resolve", ref, outcome, "--why", "their page", clock=clock)
         assert (said.code, told in said.out) == (0, True), said
+    told = karibu("-C", str(tmp_path), "explain", "juma", clock=clock).out
+    assert "somebody decided of email/hello: it was not sent, because their page" in told
     assert "No message is in doubt." in karibu("-C", str(tmp_path), "messages", "--in-doubt", clock=clock).out

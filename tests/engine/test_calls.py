@@ -18,6 +18,7 @@ from engine.guarded.client import Guarded, origins
 from engine.language.check import check_directory
 from engine.runtime import pausing
 from engine.runtime.doubts import resolve
+from engine.runtime.explain import explain
 from engine.runtime.outbox import latest
 from engine.runtime.status import status
 from engine.store.database import Database
@@ -188,6 +189,12 @@ def test_a_person_may_let_a_post_in_doubt_be_asked_once_more_under_the_same_key(
     shop.later(minutes=1)
     assert len({server.headers(n)["idempotency-key"] for n in range(2)}) == 1
     assert outcome(shop)[0][0] == "accepted"
+    runtime = shop.runtime
+    with runtime.database.read() as connection:
+        told = explain(connection, runtime.content, runtime.registry, "amina", shop.clock.now()).stories[0].ways[0]
+    words = [line.words for line in told.lines]
+    assert any(line.endswith("it was asked once more") for line in words)
+    assert any(line.endswith("it is asked once more, because they lost it") for line in words)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
