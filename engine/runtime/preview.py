@@ -6,14 +6,16 @@ What isn't known (the event that let somebody in, where they have none like it) 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, exists, literal, or_, select
 
 from engine.cohort.cohort import entry_event
+from engine.cohort.coupons import held
 from engine.cohort.filled import expressions, fill
 from engine.cohort.program import Program
 from engine.language.content import Content
@@ -27,8 +29,9 @@ from engine.rendering.values import Links, Rendered
 from engine.runtime.values import computed, customer_values, event_values, plain
 from engine.segments import sql
 from engine.segments.frame import Frame
+from engine.steps.coupon import Coupon
 from engine.steps.send import Send
-from engine.store.tables import customer, event
+from engine.store.tables import coupon, customer, enrolment, event
 from engine.store.types import micros
 
 TEXTS = {
@@ -43,6 +46,9 @@ TEXTS = {
     "sku": "A1",
     "name": "Basket",
 }
+
+_NAME = re.compile(r"(?<![\w.\"'])[a-z_][a-z0-9_]*")
+"""A name that an expression begins a path with."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +120,18 @@ def preview(
         "customer": customer_values(person, vocabulary),
         "entry": event_values(entry.properties, names.entry, vocabulary) if entry is not None else {},
     }
-    if names.coupons:
-        values["coupon"] = {"code": "YOUR-CODE", "expires": now + timedelta(days=30)}
+    if place is not None and names.coupons:
+        values["coupon"] = _coupon(connection, place, names, who, now, made)
     for step, name in names.results.items():
         values[step] = event_values(sample_event(name, vocabulary, now), name, vocabulary)
+        made.append(f"{step} ({name})")
     if names.item is not None:
         item = replace(names.item, kind=Kind.OBJECT)
         values[names.item_as] = plain(sample(names.item_as, item, now), item, vocabulary)
-    for name, (_, type_) in names.saved.items():
+        made.append(f"{names.item_as} (an item)")
+    for name, (step, type_) in names.saved.items():
         values[name] = plain(sample(name, type_, now), type_, vocabulary)
+        made.append(f"{name} (kept by {step})")
     filled = dict(place.step.with_) if place is not None else {}
     needs = renderer.needs(ref)
     texts = dict.fromkeys([*needs.calls, *(one for text in filled.values() for one in expressions(text))])
@@ -143,8 +152,8 @@ def preview(
     bot = f"https://t.me/{content.project.brand.telegram}?start=preview"
     links = Links(None if transactional else url, choices, confirm, survey, bot)
     rendered = renderer.render(ref, locale or person.locale, values, links)
-    used = {use.split(".")[0] for use in needs.names}
-    told = [what for what in made if what.split(" ")[0] in {"customer", *used} or what.endswith(")")]
+    used = {use.split(".")[0] for use in (*needs.names, *_NAME.findall(" ".join(texts)))}
+    told = [what for what in made if what.split(" ")[0] in {"customer", "entry", *used} or what.endswith("(a value)")]
     return Preview(
         rendered,
         place.program.name if place else None,
@@ -200,6 +209,27 @@ def sample(name: str, type_: Type, now: datetime) -> Any:
         case Kind.OBJECT:
             return {field: sample(field, inner, now) for field, inner in type_.fields}
     return 2
+
+
+def _coupon(
+    connection: Connection | None, place: Place, names: Names, who: Row[Any] | None, now: datetime, made: list[str]
+) -> dict[str, Any]:
+    """The code they hold of the pools this journey gives codes of: the one it gave them last, or would give them; else
+    a made one."""
+    steps = [node.step for name, node in place.program.graph.nodes.items() if name in names.coupons]
+    given = [step for step in steps if isinstance(step, Coupon)]
+    if connection is not None and who is not None and given:
+        ours = exists().where(enrolment.c.coupon_id == coupon.c.id, enrolment.c.journey == place.program.name)
+        ever = [step.coupon for step in given if step.scope == "customer"]  # whichever journey gave it
+        mine = or_(ours, and_(coupon.c.scope == "customer", coupon.c.pool.in_(ever)))
+        pools = coupon.c.pool.in_([step.coupon for step in given])
+        newest = (coupon.c.reserved_at.desc(), coupon.c.id.desc())
+        theirs = select(coupon.c.code, coupon.c.expires_at).where(held(literal(who.id), now), pools, mine)
+        row = connection.execute(theirs.order_by(*newest).limit(1)).first()
+        if row is not None:
+            return {"code": row.code, "expires": row.expires_at}
+    made.append("coupon (a code)")
+    return {"code": "YOUR-CODE", "expires": now + timedelta(days=30)}
 
 
 def _entry(

@@ -9,10 +9,12 @@ from pathlib import Path
 from struct import unpack
 
 import pytest
+from sqlalchemy import select
 
 from engine.app import App
 from engine.runtime.clock import VirtualClock
 from engine.runtime.ingest import Incoming
+from engine.store.tables import coupon
 from tests.cli.session import karibu
 from tests.engine.shop import person
 
@@ -45,11 +47,15 @@ def test_a_message_is_shown_as_a_customer_of_the_store_would_get_it(shop: Path) 
     app = App.of(shop, CLOCK)
     app.runtime.publish()
     app.runtime.ingest([Incoming("zawadi", "signed_up", "k1", CLOCK.now(), {}, person("zawadi"))])
+    asked = ("-C", "shop", "preview", "email/welcome", "--as", "zawadi", "--locale", "fil", "--json")
+    said = json.loads(karibu(*asked, clock=CLOCK).out)
+    assert "Zawadi" in said["subject"] and said["locale"] == "fil" and said["made"] == ["coupon (a code)"]
+    app.runtime.advance()
+    with app.database.read() as connection:
+        code = connection.execute(select(coupon.c.code)).scalar_one()
     app.close()
-    said = json.loads(
-        karibu("-C", "shop", "preview", "email/welcome", "--as", "zawadi", "--locale", "fil", "--json", clock=CLOCK).out
-    )
-    assert "Zawadi" in said["subject"] and said["locale"] == "fil" and said["made"] == []
+    said = json.loads(karibu(*asked, clock=CLOCK).out)
+    assert code in said["text"] and said["made"] == []
 
 
 def test_a_picture_of_a_mail_shows_all_of_it(shop: Path, chromium: str) -> None:
