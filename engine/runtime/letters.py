@@ -154,6 +154,8 @@ def _of_one_template(
             "with": {name: put(text, results, show) for name, text in filled.items()},
             "coupon": {"code": row.coupon_code, "expires": row.coupon_expires},
             "_calls": {text: results[text] for text in calls},
+            # What no way of theirs led through has nothing in it: a template may still ask whether it is set.
+            **{name: {} for name in (*names.results, *names.saved)},
         }
         for way in filter(None, (row.parent_id, row.enrolment_id)):
             values |= {**heard.get(way, {}), **saved.get(way, {})}

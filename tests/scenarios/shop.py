@@ -51,6 +51,8 @@ FILES = {
     "templates/email/due.mjml": ORDER % ("{{ with.what }}", "{{ customer.spent | money }}"),
     "templates/email/order.mjml": ORDER % ("Your order", "Thank you."),
     "templates/sms/a.txt": "Hello {{ links.unsubscribe }}\n",
+    "templates/sms/asks.txt": "{% if bought.total is set %}{{ bought.total | money }}{% endif %}\n"
+    "{{ bought.order_id | default('no order') }}\n",
     "templates/push/a.yaml": 'title: "Hello"\nbody: "There"\nurl: "{{ brand.url }}"\n',
 }
 

@@ -403,6 +403,25 @@ CASES: dict[str, tuple[str, str]] = {
             - {after: 1m, event: purchase, with: {total: 60, order_id: A1}}
         """,
     ),
+    "a message may ask whether there is what was waited for": (
+        """
+        topic: transactional
+        enter: {event: signed_up}
+        steps:
+          - wait_for: {event: purchase, within: 1d}
+            id: bought
+          - send: sms/asks
+        """,
+        """
+        - scenario: there is nothing
+          start: 2026-03-02 09:00
+          customer: {id: amina, phone: "+254712345678"}
+          story:
+            - {event: signed_up}
+            - {after: 1d, sends: sms/asks}
+            - {ends: finished}
+        """,
+    ),
     "what is waited for counts from when the step was reached": (
         """
         enter: {event: signed_up}
