@@ -198,22 +198,47 @@ class _Reading:
             yield from self._too_early(typed, path, step, shift)
 
     def _too_early(self, typed: Typed, path: Path, step: str, shift: int) -> Iterator[Problem]:
-        """What a step names must have been passed before a customer can come to it."""
+        """What a step names must be known to some customer who comes to it."""
         for part in tree.walk(typed):
-            if isinstance(part, tree.Coupon):
-                nodes = [node for node in self.graph.nodes.values() if node.type == "coupon"]
-                if not any(step in self.graph.after(node.id) for node in nodes):
-                    message = "no coupon is known here: no way leads from a coupon step to this step"
-                    yield self.document.problem(path, message, offset=shift + part.span[0])
-            named = part.step if isinstance(part, tree.Messaged | tree.Name) else None
-            if named is not None and named in self.graph.nodes and step not in self.graph.after(named):
-                message = f'"{named}" is not known here: no way leads from it to this step'
-                yield self.document.problem(path, message, offset=shift + part.span[0])
+            if (unknown := not_known(part, step, self.graph)) is not None:
+                message = f"{unknown.named} is {unknown.when} here: {unknown.why} to this step"
+                yield self.document.problem(path, message, unknown.hint, offset=shift + part.span[0])
 
     def _offset(self, text: str, path: Path) -> int:
         """Where an expression begins in the text that was typed, which may hold more than it."""
         node = self.document.node(self.document.place(path)[1])
         return max(0, node.text.find(text)) if isinstance(node, Scalar) else 0
+
+
+@dataclass(frozen=True)
+class NotKnown:
+    """What is named at a step and known to nobody who comes there: `"got" is never known here: its else alone leads to
+    this step`.
+    """
+
+    named: str
+    when: str
+    why: str
+    hint: str | None = None
+
+
+def not_known(part: Typed, step: str, graph: Graph) -> NotKnown | None:
+    """Why nobody who comes to this step knows what this part of an expression names; None where somebody may."""
+    if isinstance(part, tree.Coupon):
+        coupons = [node.id for node in graph.nodes.values() if node.type == "coupon"]
+        if any(step in graph.knowing(coupon) for coupon in coupons):
+            return None
+        return NotKnown("no coupon", "known", "no way leads from a coupon step")
+    named = part.step if isinstance(part, tree.Messaged | tree.Name) else None
+    if named is None or named not in graph.nodes or step in graph.knowing(named):
+        return None
+    if step not in graph.after(named):
+        return NotKnown(f'"{named}"', "not known", "no way leads from it")
+    node = graph.nodes[named]
+    awaits = node.step.awaits()
+    silent = " or ".join(arm for arm in node.arms if awaits is None or arm != awaits.arm)
+    known = f"it is known in its {awaits.arm}, and where that leads" if awaits is not None else None
+    return NotKnown(f'"{named}"', "never known", f"only its {silent} leads", known)
 
 
 def _nearest(kind: str, name: str, known: Iterable[str]) -> str | None:

@@ -63,11 +63,12 @@ class Placed:
 @dataclass(frozen=True)
 class Graph:
     """Where each step of a journey leads. `first` is the node that customers enter at, None for a journey without
-    steps.
+    steps; `jump` is where its goal leads them from wherever they stand.
     """
 
     nodes: Mapping[str, Node]
     first: str | None
+    jump: str | None = None
     _after: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -81,7 +82,7 @@ class Graph:
         for place in places:
             if place.step.stands_for() is None:
                 nodes.setdefault(place.id, builder.nodes[place.path])
-        return cls(MappingProxyType(nodes), first)
+        return cls(MappingProxyType(nodes), first, journey.goal.jump if journey.goal is not None else None)
 
     def reachable(self, start: str | None = None) -> frozenset[str]:
         """The ids a customer can come to from `start` (default: the first step), itself included."""
@@ -98,9 +99,23 @@ class Graph:
         """The ids a customer can come to once they have left a node: its own only by a loop."""
         found = self._after.get(name)
         if found is None:
-            found = frozenset().union(*(self.reachable(to) for to in self.nodes[name].leads_to if to is not None))
+            found = self._from(*self.nodes[name].leads_to, self.jump)
             self._after[name] = found
         return found
+
+    def knowing(self, name: str) -> frozenset[str]:
+        """The ids a customer can come to with what came of a node: of one that waits for an event, only by the arm that
+        is taken when it comes.
+        """
+        node = self.nodes[name]
+        awaits = node.step.awaits()
+        if awaits is None:
+            return self.after(name)
+        found = self._from(node.arms.get(awaits.arm))
+        return found | self._from(self.jump) if found else found
+
+    def _from(self, *places: str | None) -> frozenset[str]:
+        return frozenset().union(*(self.reachable(place) for place in places if place is not None))
 
     def around(self, path: Path) -> Node | None:
         """The step whose items come to this place, if any."""
