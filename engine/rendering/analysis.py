@@ -36,6 +36,7 @@ class Findings:
     fields: list[tuple[str, int]] = field(default_factory=list)
     calls: list[tuple[str, int]] = field(default_factory=list)
     always: set[str] = field(default_factory=set)
+    vital: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[int, str, str]] = field(default_factory=list)
 
 
@@ -63,10 +64,10 @@ class _Reader:
         if isinstance(node, nodes.Output):
             for child in node.nodes:
                 self.expression(child, scope)
-                path = _path(child)
+                path = path_of(child)
                 while isinstance(child, nodes.Filter) and child.node is not None:
                     child = child.node
-                    path = path or _path(child)
+                    path = path or path_of(child)
                 if free and path:
                     self.found.always.add(path)
         elif isinstance(node, nodes.If):
@@ -146,7 +147,7 @@ class _Reader:
                 self.found.fields.append((f"{over}[].{given[0].value}", node.lineno))
 
     def _part(self, node: nodes.Getattr | nodes.Getitem, scope: dict[str, str | None]) -> None:
-        path = _path(node)
+        path = path_of(node)
         if path is None:
             for child in node.iter_child_nodes():
                 self.expression(child, scope)
@@ -159,7 +160,10 @@ class _Reader:
             if scope[root]:
                 self.found.fields.append((f"{scope[root]}.{rest}", node.lineno))
         else:
-            self._use(path, node.lineno)
+            listed, picked, inner = path.partition("[]")
+            self._use(listed, node.lineno)
+            if picked and inner:
+                self.found.fields.append((path, node.lineno))
 
     def _call(self, node: nodes.Call, scope: dict[str, str | None]) -> None:
         if not isinstance(node.node, nodes.Name):
@@ -197,22 +201,22 @@ def _listed(node: nodes.Node | None, scope: dict[str, str | None]) -> str | None
     """The path of a list, also of one that filters have picked from or put in order; None for anything else."""
     while isinstance(node, nodes.Filter) and node.name in _SAME_ITEMS:
         node = node.node
-    over = _path(node) if node is not None else None
+    over = path_of(node) if node is not None else None
     root, _, rest = (over or "").partition(".")
     if over and root in scope:
         return f"{scope[root]}.{rest}".rstrip(".") if scope[root] else None
     return over
 
 
-def _path(node: nodes.Node) -> str | None:
+def path_of(node: nodes.Node) -> str | None:
     """`entry.items` of a chain of names; an index counts as the item it picks. None for anything else."""
     if isinstance(node, nodes.Name):
         return node.name
     if isinstance(node, nodes.Getattr):
-        before = _path(node.node)
+        before = path_of(node.node)
         return f"{before}.{node.attr}" if before else None
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        before = _path(node.node)
+        before = path_of(node.node)
         if before and isinstance(node.arg.value, str):
             return f"{before}.{node.arg.value}"
         return f"{before}[]" if before and isinstance(node.arg.value, int) else None

@@ -78,6 +78,15 @@ def test_a_fields_name_in_a_loop_is_known(tmp_path: Path) -> None:
     ]
 
 
+def test_an_item_that_is_picked_by_its_number_has_the_fields_of_its_list(tmp_path: Path) -> None:
+    picked = "{{ entry.items[0].name }} {{ entry.items[0].nmae }}"
+    mail = MAIL.replace('{{ customer.first_name or "you" }}', picked)
+    head = HEAD.replace("signed_up", "purchase")
+    assert told(tmp_path, "  - send: email/hello\n", {"email/hello.mjml": mail}, head) == [
+        'templates/email/hello.mjml:5:1: entry.items has no "nmae" in it (did you mean "name"?)'
+    ]
+
+
 def test_marketing_mail_shows_address_and_unsubscribe_link(tmp_path: Path) -> None:
     bare = MAIL.replace('<mj-text>{{ brand.address }} <a href="{{ links.unsubscribe }}">No more</a></mj-text>', "")
     found = told(tmp_path, "  - send: email/hello\n", {"email/hello.mjml": bare})
