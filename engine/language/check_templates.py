@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
-from engine.language.check_expressions import names_at
+from engine.language import tree
+from engine.language.check_expressions import names_at, not_known
 from engine.language.content import PROJECT, Content, journey_file
 from engine.language.errors import Path, Problem, Wrong, did_you_mean
 from engine.language.expression import examine, parse
@@ -45,6 +47,8 @@ class Needs(Protocol):
     def uses(self) -> Sequence[Use]: ...
     @property
     def call_uses(self) -> Sequence[Use]: ...
+    @property
+    def vital(self) -> Sequence[Use]: ...
     @property
     def link_names(self) -> frozenset[str]: ...
     @property
@@ -113,7 +117,10 @@ def problems(content: Content, renderer: Renderer) -> Iterator[Problem]:
         if sent.ref not in sound:
             continue
         needs = renderer.needs(sent.ref)
-        yield from _names(content, sent, needs, lines)
+        unread = content.salvaged.get(sent.journey)
+        for problem in chain(_names(content, sent, needs, lines), _too_early(content, sent, needs, lines)):
+            if unread is None or not unread.speaks_of_lost(problem.message):
+                yield problem
         yield from _pages(content, sent, needs)
         if sent.ref.startswith("email/") and content.journeys[sent.journey].topic != TRANSACTIONAL:
             marketing.append(sent)
@@ -235,6 +242,25 @@ def _read(use: Use, content: Content, sent: _Sent, names: Names, lines: _Lines) 
         of_journey = "entry." in use.text or fault.message not in anywhere
         message = f'{fault.message}, in "{sent.journey}"' if of_journey else fault.message
         yield lines.problem(use.file, use.line, message, fault.hint, use.text)
+
+
+def _too_early(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterator[Problem]:
+    """What a template can't do without must be known to some customer who comes to the step that sends it."""
+    names = names_at(content, sent.journey, sent.node)
+    for use in needs.vital:
+        name = use.text.partition("[")[0]
+        try:
+            parts = list(tree.walk(parse(name, names, content.vocabulary)))
+        except Wrong:
+            continue  # told as an unknown name
+        for part in parts:
+            if (unknown := not_known(part, sent.node.id, content.graphs[sent.journey])) is not None:
+                message = (
+                    f'{unknown.named} is {unknown.when} at {sent.node.id} of "{sent.journey}", which sends this: '
+                    f"{unknown.why} to that step"
+                )
+                hint = unknown.hint or f"show it in {{% if {name} is set %}}, or send this after it"
+                yield lines.problem(use.file, use.line, message, hint, name)
 
 
 def _field(field: str, content: Content, names: Names) -> tuple[str, str | None] | None:

@@ -106,12 +106,11 @@ class Renderer:
             raise BrokenTemplate(TemplateProblem(f"templates/{ref}", 0, f'there is no template "{ref}"'))
         uses: dict[Use, None] = {}
         calls: dict[Use, None] = {}
+        vital: dict[Use, None] = {}
         fields: set[str] = set()
         for lines, found in (take for one in compiled for take in one.takes):
-            for text, number in found.names:
-                uses[Use(text, lines.at(number).file, lines.at(number).number)] = None
-            for text, number in found.calls:
-                calls[Use(text, lines.at(number).file, lines.at(number).number)] = None
+            for kind, named in ((uses, found.names), (calls, found.calls), (vital, found.vital)):
+                kind |= {Use(text, lines.at(number).file, lines.at(number).number): None for text, number in named}
             fields |= {text for text, _ in found.fields}
         links = frozenset(use.text.removeprefix("links.") for use in uses if use.text.startswith("links."))
         uses = {use: None for use in uses if use.text.partition(".")[0] not in OWN}
@@ -122,6 +121,7 @@ class Renderer:
             calls=tuple(dict.fromkeys(use.text for use in calls)),
             uses=tuple(uses),
             call_uses=tuple(calls),
+            vital=tuple(vital),
             links=bool(links),
             link_names=links,
             shows=frozenset.intersection(*(one.shown for one in compiled)),

@@ -25,6 +25,7 @@ from engine.rendering.skeleton import lay_out
 from engine.rendering.sources import SUFFIXES, Lines, Sources, front_matter
 from engine.rendering.tags import mask, tidied
 from engine.rendering.values import BrokenTemplate, Pieces, Rendered, RenderError, TemplateProblem
+from engine.rendering.vital import vital
 from engine.rendering.whatsapp import VARIABLE, read_whatsapp
 
 HTML = Sandbox(autoescape=True)
@@ -225,7 +226,9 @@ class _Parts:
     def _analyse(self, lines: Lines) -> bool:
         try:
             mask(lines)
-            findings = analyse(TEXT.parse(lines.text))
+            tree = TEXT.parse(lines.text)
+            findings = analyse(tree)
+            findings.vital = vital(tree)
         except BrokenTemplate as broken:
             self._problems += broken.problems
             return False

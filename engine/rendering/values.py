@@ -129,10 +129,10 @@ class Needs:
     """What a template takes, over all its locales.
 
     `names`: dotted, `customer.first_name`, `entry.items`; what a loop reads of each item is `entry.items[].name` and
-    stands in
-    `fields`. `calls`: expression texts to be computed and handed in as values["_calls"][text]. `uses` and `call_uses`
-    say where. `has_unsubscribe` and `has_address`: every locale shows `links.unsubscribe` and `brand.address` to
-    everybody, `shows` all such names. `link_names`: the links it has anywhere.
+    stands in `fields`. `calls`: expression texts to be computed and handed in as values["_calls"][text]. `uses` and
+    `call_uses` say where; `vital` are those uses of names without whose value there is no message. `has_unsubscribe`
+    and `has_address`: every locale shows `links.unsubscribe` and `brand.address` to everybody, `shows` all such names.
+    `link_names`: the links it has anywhere.
     """
 
     names: frozenset[str]
@@ -140,6 +140,7 @@ class Needs:
     calls: tuple[str, ...]
     uses: tuple[Use, ...]
     call_uses: tuple[Use, ...]
+    vital: tuple[Use, ...]
     links: bool
     link_names: frozenset[str]
     shows: frozenset[str]
