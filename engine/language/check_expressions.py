@@ -137,7 +137,8 @@ class _Reading:
             label = "customer attribute" if kind == "attribute" else kind
             hint = _nearest(kind, name, known)
             if not (self.content.project.events if kind == "event" else known) and nearest(name, known) is None:
-                hint = f"project.yaml names no {label} yet"  # Karibu's own events are hardly what was meant
+                # Karibu's own events are hardly what was meant.
+                hint = f"{'segments' if kind == 'segment' else 'project'}.yaml names no {label} yet"
             yield self.document.problem(path, f'unknown {label} "{name}"', hint, on_key=kind == "attribute")
         channel = name.partition("/")[0]
         if kind == "template" and channel not in self.content.project.channels:
