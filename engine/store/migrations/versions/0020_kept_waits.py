@@ -7,7 +7,7 @@ from alembic import op
 
 from engine.store.types import id_type, text_type
 
-revision = "0021"
+revision = "0020"
 down_revision = "0019"
 
 
