@@ -65,6 +65,13 @@ def test_what_is_genuine_becomes_an_event(one: Sample, shop: Open) -> None:
     assert said == expected["consents"]
 
 
+def test_what_is_told_has_the_topic_that_the_shop_calls_it(one: Sample) -> None:
+    source = source_of(one)
+    for said in source.read(low(one.headers), one.payload):
+        assert isinstance(said, Told) and said.topic, "without one it would be kept under our own word"
+        assert source.events.get(said.topic) == said.event
+
+
 def test_a_delivery_that_comes_again_counts_once(one: Sample, shop: Open) -> None:
     here = shop({one.name: one.options})
     headers = one.signed(one.body, NOW)

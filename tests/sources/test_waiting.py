@@ -63,7 +63,16 @@ def test_an_order_of_somebody_else_wakes_nothing(shop: Open) -> None:
     send(here, "refunds/create", REFUND)
     send(here, "orders/paid", ORDER | {"id": 18})
     assert [row.name for row in here.events()] == ["purchase"]
-    assert len(here.kept()) == 1
+    assert [row.topic for row in here.kept()] == ["refunds/create"]
+
+
+def test_what_waits_is_under_the_topic_of_the_shop(shop: Open) -> None:
+    here = shop({"shopify": {}})
+    send(here, "refunds/create", REFUND)
+    with here.app.database.read() as connection:
+        assert len(kept.ids(connection, topic="refunds/create")) == 1
+        assert kept.ids(connection, topic="refunded") == []
+        assert [heap.topic for heap in kept.heaps(connection)] == ["refunds/create"]
 
 
 def test_an_order_that_commits_while_its_refund_is_being_kept_finds_it_or_is_found(

@@ -72,7 +72,7 @@ class CloudEvents(Source):
             return [Untold(type_, "it names no customer", payload, key)]
         profile = {name: value for name, value in given.items() if name not in ADDRESSES}
         properties = known({name: value for name, value in data.items() if name != "customer"})
-        return [Told(who, event, key, moment(one, "time"), properties, profile, part=payload)]
+        return [Told(who, event, key, moment(one, "time"), properties, profile, part=payload, topic=type_)]
 
 
 def _data(one: Any) -> Mapping[str, Any]:

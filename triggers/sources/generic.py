@@ -209,6 +209,7 @@ class Generic(Source):
             self._agreed(at),
             money,
             first=also is not None,
+            topic=topic,
         )
 
     def _agreed(self, at: Any) -> tuple[Agreed, ...]:

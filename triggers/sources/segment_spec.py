@@ -123,7 +123,7 @@ class Segment(Source):
         if not who:
             return [Untold(name, "it names no customer", one, key)]
         properties, currency = _properties(kind, name, one)
-        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency, reckoned=here)]
+        return [Told(who, event, key, at, properties, _profile(traits, one), (), currency, reckoned=here, topic=name)]
 
 
 def happened(one: Any, sent: datetime | None, received: datetime) -> datetime:

@@ -68,7 +68,7 @@ class Shopify(Source):
         key = f"{topic}:{name}"
         if not told["who"]:
             return [Untold(topic, "it names no customer", payload, key)]
-        return [Told(event=event, key=key, **told)]
+        return [Told(event=event, key=key, topic=topic, **told)]
 
 
 def _order(when: str) -> Reader:

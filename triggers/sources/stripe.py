@@ -93,10 +93,8 @@ class Stripe(Source):
         if not who:
             return [Untold(topic, "it names no customer", payload, key)]
         properties = _PROPERTIES.get(topic, _paid)(one, mapping(payload, "data", "previous_attributes"))
-        told = Told(
-            who, event, key, at, properties, _profile(topic, one), _agreed(one), text(one, "currency"), first=True
-        )
-        return [told]
+        profile, agreed, currency = _profile(topic, one), _agreed(one), text(one, "currency")
+        return [Told(who, event, key, at, properties, profile, agreed, currency, first=True, topic=topic)]
 
     def _who(self, topic: str, one: Part) -> Who:
         assert isinstance(self.options, StripeOptions)

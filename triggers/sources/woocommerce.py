@@ -112,6 +112,7 @@ class WooCommerce(Source):
             self._agreed(order, _utc(order, "date_created_gmt")),
             text(order, "currency"),
             first=True,
+            topic=state,
         )
 
     def _customer(self, topic: str, number: str, customer: Mapping[str, Any]) -> Said:
@@ -128,6 +129,7 @@ class WooCommerce(Source):
             _profile(customer, billing),
             self._agreed(customer, _utc(customer, "date_modified_gmt")),
             first=True,
+            topic=topic,
         )
         return [told]
 
