@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli.journeys import check_content
-from engine.cli.shell import CONTENT, WRITE, Json, Root, Told, command, counted, journey_name, opened, say, say_json
+from engine.cli.shell import (
+    CONTENT,
+    WRITE,
+    Json,
+    Root,
+    Told,
+    command,
+    counted,
+    journey_name,
+    opened,
+    progress,
+    say,
+    say_json,
+)
 
 if TYPE_CHECKING:
     from engine.app import App
@@ -31,15 +45,14 @@ def test(
     both are shown side by side."""
     with opened(ctx, root) as app:
         check_content(app)
-        from engine.runtime.simulate import play, side_by_side
+        from engine.runtime.simulate import chosen, play, side_by_side
 
         name = None if journey is None else journey_name(app, journey)
         if name is not None and not app.content.scenarios.get(name):
             raise Told(f"{name} has no scenarios", f"write some into workflows/{name}.test.yaml")
         begun = time.monotonic()
-        outcomes = []
-        for outcome in play(app.content, app.registry, name):
-            outcomes.append(outcome)
+        outcomes = _played(play(app.content, app.registry, name), len(chosen(app.content, name)), as_json)
+        for outcome in outcomes:
             if not as_json and not outcome.passed:
                 say(side_by_side(outcome))
         seconds = time.monotonic() - begun
@@ -56,6 +69,18 @@ def test(
             say("\n" + "\n".join(map(str, covered)))
     if failed:
         raise typer.Exit(CONTENT)
+
+
+def _played(playing: Iterator[Outcome], total: int, quiet: bool) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with progress(quiet=quiet) as tell:
+        tell(0, counted(total, "scenario"))
+        for outcome in playing:
+            outcomes.append(outcome)
+            failed = sum(not one.passed for one in outcomes)
+            what = f"{len(outcomes):,} of {counted(total, 'scenario')}" + (f", {failed:,} failed" if failed else "")
+            tell(len(outcomes) / total, what)
+    return outcomes
 
 
 def _tell(outcomes: list[Outcome], failed: int, seconds: float) -> None:

@@ -100,16 +100,20 @@ def run(
     return list(play(content, registry, journey, database))
 
 
+def chosen(content: Content, journey: str | None = None) -> list[tuple[str, int, Scenario]]:
+    """The scenarios of a journey, or of all: the journey, the scenario's place in its file, from 0, and itself."""
+    names = [name for name in content.scenarios if journey in (None, name) and name in content.journeys]
+    return [(name, number, scenario) for name in names for number, scenario in enumerate(content.scenarios[name])]
+
+
 def play(
     content: Content, registry: Registry, journey: str | None = None, database: Database | None = None
 ) -> Iterator[Outcome]:
     """The same, one outcome after the other."""
     house = House.of(content, registry)
-    chosen = [name for name in content.scenarios if journey in (None, name) and name in content.journeys]
     with _there(database) as ground:
-        for name in chosen:
-            for number, scenario in enumerate(content.scenarios[name]):
-                yield _played(house, name, number, scenario, ground)
+        for name, number, scenario in chosen(content, journey):
+            yield _played(house, name, number, scenario, ground)
 
 
 def sent_in(content: Content, registry: Registry, journey: str, scenario: Scenario) -> list[Outgoing]:
