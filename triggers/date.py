@@ -63,6 +63,9 @@ class DateTrigger(Timed):
         yearly = isinstance(given, Mapping) and given.get("repeat", "yearly") == "yearly"
         return {**given, "again": "after exit"} if yearly and "again" not in given else given
 
+    def leap_day_in_march(self) -> bool:
+        return self.leap_day == "mar1"
+
     def complaints(self) -> Iterable[Complaint]:
         if self.offset % DAY:
             yield Complaint(("offset",), "the offset of a date is in whole days", "like -7d; the time of day is `at`")

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.language import check_expressions, check_flow, check_scenarios, check_sources, check_templates
+from engine.language import check_dates, check_expressions, check_flow, check_scenarios, check_sources, check_templates
 from engine.language.check_templates import Renderer
 from engine.language.content import PROJECT, Content, journey_file, survey
 from engine.language.errors import Problem, did_you_mean, in_order
@@ -63,7 +63,7 @@ def check_directory(
 
 def notices(content: Content, renderer: Renderer) -> list[Problem]:
     """What is no problem and worth a look, by file and line."""
-    return list(in_order(check_templates.notices(content, renderer)))
+    return list(in_order([*check_templates.notices(content, renderer), *check_dates.early_leap_days(content)]))
 
 
 def _echoes(problem: Problem, read: Problem) -> bool:

@@ -208,6 +208,10 @@ class TriggerModel(Model):
         """Whether it lets a whole audience in at once."""
         return False
 
+    def leap_day_in_march(self) -> bool:
+        """Whether 29 February comes on 1 March in a year without one."""
+        return False
+
     def dated(self) -> Iterable[Dated]:
         """The days this trigger names."""
         return ()
