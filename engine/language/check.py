@@ -43,6 +43,8 @@ def check(content: Content, registry: Registry, renderer: Renderer | None) -> li
         if renderer is not None:
             problems += check_templates.problems(content, renderer)
     faulty = {journey_file(name): salvaged for name, salvaged in content.salvaged.items()}
+    if content.rest is not None:
+        problems = [p for p in problems if not content.rest.speaks_of_lost(p, PROJECT)]
     return list(in_order(p for p in problems if p.file not in faulty or not faulty[p.file].speaks_of_lost(p.message)))
 
 
@@ -51,11 +53,14 @@ def check_directory(
 ) -> tuple[Content, list[Problem]]:
     """What a project directory holds, and every problem of every file, of reading and of meaning."""
     content, problems = survey(root, registry)
-    made = None if renderer is None or PROJECT in content.broken else renderer(root, content.project)
+    readable = content
+    if content.rest is not None:
+        readable = replace(content, project=content.rest.project, broken=content.broken - {PROJECT})
+    made = None if renderer is None or PROJECT in readable.broken else renderer(root, readable.project)
     guessed = {(name, line) for name, document in content.documents.items() for line in document.guessed}
     more = [
         problem
-        for problem in check(content, registry, made)
+        for problem in check(readable, registry, made)
         if (problem.file, problem.line) not in guessed and not any(_echoes(problem, read) for read in problems)
     ]
     return content, list(in_order([*problems, *more]))

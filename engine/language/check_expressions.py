@@ -27,7 +27,7 @@ from engine.language.yaml import Document, Scalar
 
 _KEYS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.INSTANT)
 _AMOUNTS = (Kind.NUMBER, Kind.MONEY)
-_IN_TEXTS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.MONEY)
+_IN_TEXTS = (Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.MONEY, Kind.UNREAD)
 _DATES = (Kind.DATE, Kind.INSTANT, Kind.BIRTHDAY)
 _EXPECTED: Mapping[str, tuple[tuple[Kind, ...], str]] = {
     "key": (_KEYS, "a key is a text, a number or a date"),
@@ -114,14 +114,17 @@ class _Reading:
                 if event not in self.content.project.known_events:
                     return  # told as an unknown event already
                 names = replace(names, event=event)
-            if not self._about_unknown(found.text, names):
+            if not self._about_unknown(found.text, names, step):
                 yield from self.expression(found.text, path, found.marker, names, step)
 
-    def _about_unknown(self, text: str, names: Names) -> bool:
+    def _about_unknown(self, text: str, names: Names, step: str | None) -> bool:
         """Whether an expression speaks of an event that is unknown: that is told where the event is named."""
         event = self.content.journeys[self.name].enter.entry_event()
         if names.entry is None and event is not None and "entry." in text:
             return True
+        around = self.graph.around(self.graph.nodes[step].path) if step is not None else None
+        if around is not None and names.item is None and f"{names.item_as}." in text:
+            return True  # its list can't be read: told there
         return any(f"{step}." in text for step in self.vain)
 
     @cached_property
@@ -151,13 +154,14 @@ class _Reading:
         except Wrong as wrong:
             yield self.document.problem(path, wrong.message, wrong.hint, offset=wrong.offset)
             return
+        holes = [part for part in parts if isinstance(part, Hole)]
+        clear = [hole for hole in holes if not self._about_unknown(hole.text, names, step)]
         found = [
             problem
-            for part in parts
-            if isinstance(part, Hole) and not self._about_unknown(part.text, names)
-            for problem in self.expression(part.text, path, Expression("value"), names, step, part.offset)
+            for hole in clear
+            for problem in self.expression(hole.text, path, Expression("value"), names, step, hole.offset)
         ]
-        yield from found or self.assignment(text, parts, path, names)
+        yield from found or (self.assignment(text, parts, path, names) if clear == holes else ())
 
     def assignment(self, text: str, parts: tuple[str | Hole, ...], path: Path, names: Names) -> Iterator[Problem]:
         """Where the key is a customer attribute, the value must be of its type."""
@@ -166,6 +170,8 @@ class _Reading:
         if name == path[-1] or name not in vocabulary.customer:
             return
         type_ = vocabulary.customer[name]
+        if type_ == UNREAD:
+            return
         holes = [part for part in parts if isinstance(part, Hole)]
         try:
             if not holes:
@@ -178,7 +184,7 @@ class _Reading:
                     if given.kind not in _IN_TEXTS:
                         hint = "keep it in an attribute of its own"
                         raise Wrong(f"{given.spoken} can't be part of a text", hint, offset=hole.offset)
-            elif (only := parse(holes[0].text, names, vocabulary).type) != type_:
+            elif (only := parse(holes[0].text, names, vocabulary).type) not in (type_, UNREAD):
                 raise Wrong(f"this is {only.spoken}, and {path[-1]} is {type_.spoken}", offset=holes[0].offset)
         except Wrong as wrong:
             yield self.document.problem(path, wrong.message, wrong.hint, offset=wrong.offset)

@@ -14,7 +14,7 @@ from engine.language.errors import Path, Problem, Wrong, did_you_mean
 from engine.language.expression import examine, parse
 from engine.language.fields import Refers, marked
 from engine.language.graph import Node
-from engine.language.types import Kind, Type
+from engine.language.types import UNREAD, Kind, Type
 from engine.language.vocabulary import TRANSACTIONAL, Names
 
 OWN: dict[str, tuple[str, ...]] = {
@@ -209,6 +209,7 @@ def _sent(content: Content) -> Iterator[_Sent]:
 def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterator[Problem]:
     """Every name and function of a template, as the journey that sends it sees them."""
     names = names_at(content, sent.journey, sent.node)
+    lets_in = content.journeys[sent.journey].enter.entry_event()  # where that is unknown, it is told there
     for use in needs.uses:
         root, _, rest = use.text.partition(".")
         if root in OWN:
@@ -224,7 +225,7 @@ def _names(content: Content, sent: _Sent, needs: Needs, lines: _Lines) -> Iterat
             yield lines.problem(
                 use.file, use.line, f'"{use.text}" is not a value', f"write {use.text}. and a name", use.text
             )
-        else:
+        elif root != "entry" or names.entry is not None or not lets_in:
             yield from _read(use, content, sent, names, lines)
     for use in needs.call_uses:
         yield from _read(use, content, sent, names, lines)
@@ -270,9 +271,13 @@ def _field(field: str, content: Content, names: Names) -> tuple[str, str | None]
         type_: Type | None = parse(listed, names, content.vocabulary).type
     except Wrong:
         return None  # told at the list itself
+    if type_ is not None and type_.kind is Kind.UNREAD:
+        return None
     if type_ is None or type_.kind is not Kind.LIST:
         return f"{listed} is not a list", None
     for part in inner.split("."):
+        if type_ == UNREAD:
+            return None
         known = type_.field_names if type_ is not None else ()
         type_ = type_.field(part) if type_ is not None else None
         if type_ is None:

@@ -15,6 +15,7 @@ from engine.language.journey import Journey
 from engine.language.project import Brand, Project, Segments
 from engine.language.registry import Registry
 from engine.language.salvage import Salvaged, salvage
+from engine.language.salvage_project import SalvagedProject, salvage_project
 from engine.language.scenario import Scenario, Scenarios
 from engine.language.vocabulary import Vocabulary
 from engine.language.words import read_model
@@ -30,7 +31,7 @@ class Content:
     """A project as read. `documents` are by file (`workflows/welcome.yaml`); `sources` are the journeys' texts by name.
 
     `broken` names files that could not be read: what they would have declared is unknown, so nothing is said of it.
-    `salvaged` is what could be read of faulty journeys, for the lint alone.
+    `salvaged` is what could be read of faulty journeys, and `rest` of a faulty project.yaml, for the lint alone.
     """
 
     root: File
@@ -41,6 +42,7 @@ class Content:
     documents: Mapping[str, Document]
     broken: frozenset[str] = frozenset()
     salvaged: Mapping[str, Salvaged] = field(default_factory=dict)
+    rest: SalvagedProject | None = None
 
     @cached_property
     def sources(self) -> Mapping[str, str]:
@@ -86,6 +88,7 @@ def survey(root: File, registry: Registry) -> tuple[Content, tuple[Problem, ...]
     project = _model(Project, PROJECT, documents, registry, problems, broken)
     if PROJECT not in documents:
         problems.append(Problem(PROJECT, 0, 0, "", "there is no such file", "karibu init writes a project"))
+    rest = salvage_project(documents[PROJECT], registry) if project is None and PROJECT in documents else None
     segments = (
         _model(Segments, SEGMENTS, documents, registry, problems, broken) if SEGMENTS in documents else Segments()
     )
@@ -98,8 +101,8 @@ def survey(root: File, registry: Registry) -> tuple[Content, tuple[Problem, ...]
             if journey is not None:
                 journeys[name_of(name)] = journey
                 problems.extend(_misnamed(journey, name, document))
-            elif (rest := salvage(document, registry, name_of(name))) is not None:
-                salvaged[name_of(name)] = rest
+            elif (part := salvage(document, registry, name_of(name))) is not None:
+                salvaged[name_of(name)] = part
         elif name.endswith(".test.yaml"):
             stories = _model(Scenarios, name, documents, registry, problems, broken)
             scenarios[name_of(name)] = stories.root if stories is not None else ()
@@ -114,6 +117,7 @@ def survey(root: File, registry: Registry) -> tuple[Content, tuple[Problem, ...]
         MappingProxyType(documents),
         frozenset(broken),
         MappingProxyType(salvaged),
+        rest,
     )
     return content, in_order(problems)
 

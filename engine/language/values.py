@@ -42,6 +42,8 @@ def stored(value: Any, type_: Type, digits: int, zone: str = "UTC") -> Any:
         if not isinstance(value, Mapping):
             raise Wrong(f"a mapping is expected, and this is {_shown(value)}")
         return fields(value, dict(type_.fields), digits, zone)
+    if type_.kind is Kind.UNREAD:
+        return value
     raise Wrong(f"a {type_} can't be given here")
 
 
