@@ -53,9 +53,7 @@ def check_directory(
 ) -> tuple[Content, list[Problem]]:
     """What a project directory holds, and every problem of every file, of reading and of meaning."""
     content, problems = survey(root, registry)
-    readable = content
-    if content.rest is not None:
-        readable = replace(content, project=content.rest.project, broken=content.broken - {PROJECT})
+    readable = content.readable
     made = None if renderer is None or PROJECT in readable.broken else renderer(root, readable.project)
     guessed = {(name, line) for name, document in content.documents.items() for line in document.guessed}
     more = [

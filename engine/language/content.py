@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as File
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
 from engine.language.errors import ContentError, Problem, in_order
 from engine.language.graph import Graph
 from engine.language.journey import Journey
-from engine.language.project import Brand, Project, Segments
+from engine.language.project import Brand, Project, Segment, Segments
 from engine.language.registry import Registry
 from engine.language.salvage import Salvaged, salvage
 from engine.language.salvage_project import SalvagedProject, salvage_project
@@ -31,7 +33,8 @@ class Content:
     """A project as read. `documents` are by file (`workflows/welcome.yaml`); `sources` are the journeys' texts by name.
 
     `broken` names files that could not be read: what they would have declared is unknown, so nothing is said of it.
-    `salvaged` is what could be read of faulty journeys, and `rest` of a faulty project.yaml, for the lint alone.
+    `salvaged` is what could be read of faulty journeys, `rest` of a faulty project.yaml, and
+    `other_segments` of a faulty segments.yaml, for the lint alone.
     """
 
     root: File
@@ -43,6 +46,17 @@ class Content:
     broken: frozenset[str] = frozenset()
     salvaged: Mapping[str, Salvaged] = field(default_factory=dict)
     rest: SalvagedProject | None = None
+    other_segments: Segments | None = None
+
+    @cached_property
+    def readable(self) -> Content:
+        """The content with what could be read of project.yaml and segments.yaml in their places."""
+        found = self
+        if self.rest is not None:
+            found = replace(found, project=self.rest.project, broken=found.broken - {PROJECT})
+        if self.other_segments is not None:
+            found = replace(found, segments=self.other_segments, broken=found.broken - {SEGMENTS})
+        return found
 
     @cached_property
     def sources(self) -> Mapping[str, str]:
@@ -58,6 +72,20 @@ class Content:
         written = {name_of(file) for file in self.documents if is_journey(file)}
         segments = None if SEGMENTS in self.broken else tuple(self.segments)
         return Vocabulary.of(self.project, segments, written)
+
+
+def _other_segments(document: Document, registry: Registry) -> Segments | None:
+    """The segments that can be read, and of the others that they are there."""
+    data: Any = document.data
+    if not isinstance(data, dict):
+        return None
+    found = {}
+    for name, value in data.items():
+        try:
+            found[name] = Segment.model_validate(value, context=registry, by_alias=True, by_name=False)
+        except ValidationError:
+            found[name] = Segment(when="customer.id is set")
+    return Segments.model_construct(root=found)
 
 
 def load(root: File, registry: Registry) -> Content:
@@ -118,6 +146,7 @@ def survey(root: File, registry: Registry) -> tuple[Content, tuple[Problem, ...]
         frozenset(broken),
         MappingProxyType(salvaged),
         rest,
+        _other_segments(documents[SEGMENTS], registry) if segments is None else None,
     )
     return content, in_order(problems)
 
