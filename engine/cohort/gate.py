@@ -3,8 +3,9 @@
 Its order is the language's: still in the journey → not held out → profile exists → not hushed → consent → address
 present, valid, not suppressed → the step's `when` → not already sent → caps → quiet hours → rate → coupon reserved →
 renders → provider. The held-out never reach a step, a profile is a foreign key away, and "already sent" is the unique
-key of the message. Caps are in caps.py and quiet hours in quiet.py beside this. Whether a message carries a coupon is
-known to its template, so that is asked when it is claimed; the rate, what renders and what the provider says are
+key of the message. Here is what comes up to `when`. Caps are in caps.py and quiet hours in quiet.py beside this, asked
+in this order on arrival (engine/steps/send.py) and when a message goes (engine/runtime/holding.py). Whether it carries
+a coupon is known to its template, so that is asked when it goes; the rate, what renders and what the provider says are
 delivery's.
 """
 
@@ -58,14 +59,12 @@ def stop_reason(
     *,
     left: ColumnElement[bool] | None = None,
     when: ColumnElement[bool] | None = None,
-    no_coupon: ColumnElement[bool] | None = None,
     second_yes: bool = False,
 ) -> ColumnElement[Any]:
     """The first reason not to send, or NULL, for each row of `customer` in scope.
 
-    left: true where the customer is no longer at this visit of the step; when: the step's own condition; no_coupon:
-    true where the message carries a code and they have none; second_yes: the message asks to confirm a consent that is
-    pending, and is for nobody else."""
+    left: true where the customer is no longer at this visit of the step; when: the step's own condition; second_yes:
+    the message asks to confirm a consent that is pending, and is for nobody else."""
     if channel == TEAM or is_call(channel):
         own = [] if left is None else [(left, "left_journey")]
         own += [] if when is None else [(not_(when), "when")]
@@ -86,8 +85,6 @@ def stop_reason(
     stops += [(address.is_(None), "no_address"), (address_hash.is_(None), "bad_address"), (suppressed, "suppressed")]
     if when is not None:
         stops.append((not_(when), "when"))
-    if no_coupon is not None:
-        stops.append((no_coupon, NO_COUPON))
     return case(*stops, else_=null())
 
 

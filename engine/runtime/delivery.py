@@ -216,7 +216,7 @@ class Delivery:
         may; the others are stopped. What may go, but not now, is in the queue again."""
         stops = letters.stops(connection, self.program, self.step_id, [letter for letter, _ in wave], now)
         may_go = [letter for letter, _ in wave if letter.message_id not in stops]
-        asked = holding.quiet(connection, self.program, may_go, now)
+        asked = holding.ask_again(connection, self.program, may_go, now)
         holding.hold(connection, self.step_id, may_go, asked.held, now)
         stops |= broadcasts.same_address(connection, self.program, self.step_id, asked.may(may_go))
         stopped = [_of(letter, "stopped", stops[letter.message_id]) for letter, _ in wave if letter.message_id in stops]
@@ -306,7 +306,7 @@ def _of(letter: Letter, state: str, reason: str | None, provider_id: str | None 
 
 
 def _stopped(letters_: Sequence[Letter], asked: Asked) -> list[Settled]:
-    """What caps and quiet hours stopped of these."""
+    """What caps, quiet hours and missing coupons stopped of these."""
     return [
         Settled(letter.message_id, letter.fence, "stopped", why, leaves=int(letter.message_id in asked.leaves))
         for letter in letters_

@@ -1,4 +1,7 @@
-"""What the gate asks of a claimed message last: caps, quiet hours, and whether it is one of several that were held.
+"""What the gate asks of a claimed message last: caps, quiet hours, its coupon, and whether it is one of several held.
+
+The first no is the reason, in this order. A message that quiet hours or its coupon keep back anyway only looks whether
+a cap has room, and takes none: for one that it took for a moment, another journey's message would not go.
 
 A message is held as a row of the queue that is due later; its customer stands at the step. When it is due it passes the
 whole gate again, so it may be held again. While it is held it has no slot: who goes first in the morning has it.
@@ -22,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     literal,
     select,
     type_coerce,
@@ -30,11 +34,11 @@ from sqlalchemy import (
 
 from engine.cohort.caps import covering, give_back, reserve
 from engine.cohort.cohort import HELD_BACK
-from engine.cohort.gate import CAPPED, DUPLICATE, QUIET_HOURS, TEAM
+from engine.cohort.gate import CAPPED, DUPLICATE, NO_COUPON, QUIET_HOURS, TEAM
 from engine.cohort.program import Program
 from engine.cohort.quiet import held_until
 from engine.language.vocabulary import TRANSACTIONAL
-from engine.runtime.letters import Letter
+from engine.runtime.letters import Letter, spent
 from engine.runtime.settling import UNDER_WAY, under
 from engine.segments.seen import json_object
 from engine.store.scratch import fill, insert_ignore, scratch
@@ -75,16 +79,22 @@ def ask(connection: Connection, program: Program, letters: Sequence[Letter], now
     """Ask of claimed messages that may go as far as the rest of the gate is concerned. Takes their slots."""
     asked = Asked()
     asked_of = _marketing(letters)
-    _quiet(connection, program, asked_of, now, asked)
-    _capped(connection, program, asked.may(asked_of), now, asked)
+    ends = _quiet_ends(connection, program, asked_of, now)
+    codeless = [letter.message_id for letter in letters if letter.no_coupon]
+    _capped(connection, program, asked_of, now, asked, ends, {*ends, *codeless})
+    _quiet(program, asked.may(asked_of), ends, asked)
+    asked.stopped |= {letter.message_id: NO_COUPON for letter in asked.may(letters) if letter.no_coupon}
     _collapse(connection, asked.may(asked_of), now, asked)
     return asked
 
 
-def quiet(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime) -> Asked:
-    """Ask only whether it is quiet now: of messages that are about to leave."""
+def ask_again(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime) -> Asked:
+    """Ask messages that are about to leave, and have their slots, what may have changed since: whether it is quiet now,
+    and whether their codes are still good."""
     asked = Asked()
-    _quiet(connection, program, _marketing(letters), now, asked)
+    asked_of = _marketing(letters)
+    _quiet(program, asked_of, _quiet_ends(connection, program, asked_of, now), asked)
+    asked.stopped |= dict.fromkeys(spent(connection, asked.may(letters), now), NO_COUPON)
     return asked
 
 
@@ -122,26 +132,46 @@ def _marketing(letters: Sequence[Letter]) -> list[Letter]:
     return [letter for letter in mails if letter.topic != TRANSACTIONAL]
 
 
-def _quiet(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
+def _quiet_ends(
+    connection: Connection, program: Program, letters: Sequence[Letter], now: datetime
+) -> dict[int, datetime]:
+    """For those of these messages for whose customers it is quiet now: until when."""
     hours = program.quiet_hours
     if hours is None or not letters:
-        return
+        return {}
     until = type_coerce(held_until(hours, now, program.project.brand.timezone), BigInteger).label("until")
     rows = connection.execute(
         select(message.c.id, until)
         .select_from(message.join(customer, customer.c.id == message.c.customer_id))
         .where(message.c.id.in_([letter.message_id for letter in letters]))
     )
-    for message_id, then in rows:
-        if then is None:
-            continue
-        if hours.on_violation == "skip":
+    return {message_id: moment(then) for message_id, then in rows if then is not None}
+
+
+def _quiet(program: Program, letters: Sequence[Letter], ends: Mapping[int, datetime], asked: Asked) -> None:
+    for message_id in (letter.message_id for letter in letters if letter.message_id in ends):
+        if _skips(program):
             asked.stopped[message_id] = QUIET_HOURS
         else:
-            asked.held[message_id] = (moment(then), QUIET_HOURS)
+            asked.held[message_id] = (ends[message_id], QUIET_HOURS)
 
 
-def _capped(connection: Connection, program: Program, letters: Sequence[Letter], now: datetime, asked: Asked) -> None:
+def _skips(program: Program) -> bool:
+    """Whether what falls into quiet hours isn't sent, rather than held."""
+    return program.quiet_hours is not None and program.quiet_hours.on_violation == "skip"
+
+
+def _capped(
+    connection: Connection,
+    program: Program,
+    letters: Sequence[Letter],
+    now: datetime,
+    asked: Asked,
+    ends: Mapping[int, datetime],
+    looks: Collection[int],
+) -> None:
+    """Ask the caps. `looks`: messages (ids) that take no slot; `ends`: until when it is quiet, which is no time to ask
+    again."""
     for channel in sorted({letter.channel for letter in letters}):
         caps = covering(program, channel)
         if not caps:
@@ -157,12 +187,13 @@ def _capped(connection: Connection, program: Program, letters: Sequence[Letter],
         )
         stale = select(named.customer_id, named.enrolment_id, named.visit).where(own, old)
         give_back(connection, stale)
-        takes = literal(1).label("takes")
+        takes = case((message.c.id.in_(list(looks)), 0), else_=1).label("takes")
         told = reserve(connection, caps, visits.add_columns(takes), now, program.project.brand.timezone)
         for enrolment_id, full in connection.execute(select(told).where(told.c.full.is_not(None))):
             message_id, capped = mine[enrolment_id], caps[full].when_capped
             if capped.length is not None:
-                asked.held[message_id] = (now + capped.length, CAPPED)
+                later = now if _skips(program) else ends.get(message_id, now)
+                asked.held[message_id] = (max(now + capped.length, later), CAPPED)
                 continue
             asked.stopped[message_id] = CAPPED
             if capped.what == "exit":

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, or_, select
 
 from engine.cohort import coupons
 from engine.cohort.cohort import entry_event
@@ -41,9 +41,9 @@ _COUPON = re.compile(r"\bcoupon\b")
 @dataclass(frozen=True)
 class Letter:
     """A claimed message with all that rendering it takes. `was_held`: it has waited for the end of quiet hours or for
-    room under a cap. `stop`: why it may not go after all; `links`: those that its template shows; `confirms`: it asks
-    for the second yes; `survey`: the one it asks; `call`: what is asked of another system, with a `key` that no other
-    call has."""
+    room under a cap. `stop`: why it may not go after all; `no_coupon`: it would carry a code, and there is none;
+    `links`: those that its template shows; `confirms`: it asks for the second yes; `survey`: the one it asks; `call`:
+    what is asked of another system, with a `key` that no other call has."""
 
     message_id: int
     enrolment_id: int
@@ -65,6 +65,7 @@ class Letter:
     was_held: bool
     stop: str | None
     values: dict[str, Any]
+    no_coupon: bool = False
     links: frozenset[str] = frozenset()
     address_hash: str | None = None
     confirms: bool = False
@@ -112,7 +113,8 @@ def _of_one_template(
     if carrying:
         coupons.carry(connection, these, scope.now)
     columns = [scope.value(text).label(f"x_{n}") for n, text in enumerate(texts)]
-    stop = _stop(scope, step_id, channel, coupons.carries_none(scope.now) if carrying else None)
+    stop = _stop(scope, step_id, channel)
+    codeless = coupons.carries_none(scope.now) if carrying else false()
     rows = connection.execute(
         select(
             message.c.id.label("message_id"),
@@ -126,6 +128,7 @@ def _of_one_template(
             message.c.queued_at,
             message.c.reason.label("held"),
             stop.label("stop"),
+            case((codeless, 1), else_=0).label("no_coupon"),
             *(column for column in customer.c if column.name != "id"),
             entry_event.c.properties.label("entry_properties"),
             enrolment.c.item,
@@ -182,6 +185,7 @@ def _of_one_template(
                 locale=row.locale,
                 was_held=row.held in HOLDS,
                 stop=row.stop,
+                no_coupon=bool(row.no_coupon),
                 values=values,
                 links=links,
                 address_hash=None if channel not in ADDRESS else row._mapping[ADDRESS[channel][1].name],
@@ -203,18 +207,16 @@ def carries(renderer: Renderer, template: str, texts: Iterable[str]) -> bool:
     return any(_COUPON.search(text) for text in (*needs.names, *needs.calls, *texts))
 
 
-def _stop(scope: Scope, step_id: str, channel: str, no_coupon: ColumnElement[bool] | None = None) -> ColumnElement[Any]:
-    """What the gate says now of a message and the customer who stands at this step for it: a reason not to send it, or
-    NULL."""
+def _stop(scope: Scope, step_id: str, channel: str) -> ColumnElement[Any]:
+    """What the gate says now of a message and the customer who stands at this step for it, up to where caps are asked:
+    a reason not to send it, or NULL."""
     step = scope.program.graph.nodes[step_id].step
     # Whose message was in doubt has gone on: what is sent once more is sent for where they stood.
     left = and_(message.c.doubts == 0, or_(enrolment.c.state != "standing", enrolment.c.visit != message.c.visit))
     when = scope.condition(step.when) if isinstance(step, Send | Call) and step.when is not None else None
     here = None if channel == TEAM else left
     second_yes = isinstance(step, Send) and step.second_yes
-    stop = stop_reason(
-        channel, scope.program.topic, scope.now, left=here, when=when, no_coupon=no_coupon, second_yes=second_yes
-    )
+    stop = stop_reason(channel, scope.program.topic, scope.now, left=here, when=when, second_yes=second_yes)
     collapsed = and_(message.c.reason == DUPLICATE, message.c.doubts == 0)
     return func.coalesce(stop, case((collapsed, DUPLICATE)))
 
@@ -227,13 +229,18 @@ def stops(
     found: dict[int, str] = {}
     for channel in sorted({letter.channel for letter in letters}):
         ids = [letter.message_id for letter in letters if letter.channel == channel]
-        spent = and_(message.c.coupon_id.is_not(None), coupons.carries_none(now))
-        stop = _stop(scope, step_id, channel, spent)
+        stop = _stop(scope, step_id, channel)
         rows = connection.execute(
             select(message.c.id, stop.label("stop")).select_from(_WHOSE).where(message.c.id.in_(ids))
         )
         found |= {message_id: reason for message_id, reason in rows if reason is not None}
     return found
+
+
+def spent(connection: Connection, letters: Sequence[Letter], now: datetime) -> set[int]:
+    """Those of these messages (ids) whose code their customer can't use any more."""
+    mine = (message.c.id.in_([letter.message_id for letter in letters]), message.c.coupon_id.is_not(None))
+    return set(connection.scalars(select(message.c.id).where(*mine, coupons.carries_none(now)))) if letters else set()
 
 
 def _shown(renderer: Renderer, locale: str | None, zone: str | None, value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -110,7 +110,7 @@ class Send(Step):
                 {
                     "verdict": _by_place(told.full, [verdict[cap.when_capped.what] for cap in caps]),
                     "reason": CAPPED,
-                    "due_at": _by_place(told.full, [_later(scope.now, cap.when_capped.length) for cap in caps]),
+                    "due_at": _by_place(told.full, [_later(scope, cap.when_capped.length) for cap in caps]),
                 },
             )
         if quiet is not None:
@@ -127,8 +127,14 @@ class Send(Step):
             cohort.finish(CAPPED_OUT, NOT_SENT)
 
 
-def _later(now: datetime, length: timedelta | None) -> ColumnElement[Any]:
-    return literal(None if length is None else now + length, Instant())
+def _later(scope: Scope, length: timedelta | None) -> ColumnElement[Any]:
+    """When a cap that was full is asked again; not while it is quiet."""
+    if length is None:
+        return literal(None, Instant())
+    later, quiet = literal(scope.now + length, Instant()), scope.program.quiet_hours
+    if quiet is None or quiet.on_violation == "skip":
+        return later
+    return case((moving.c.due_at > later, moving.c.due_at), else_=later)
 
 
 def _by_place(place: ColumnElement[int], values: Sequence[Any]) -> ColumnElement[Any]:
