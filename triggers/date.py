@@ -120,11 +120,19 @@ class DateTrigger(Timed):
 
     def overlooked(self, look: Look, people: FromClause) -> list[Select[Any]]:
         """Those whose date has already gone off without them, within `late`."""
-        if self.late is None or look.connection.execute(select(people.c.customer_id).limit(1)).first() is None:
+        return [] if self.late is None else self._gone_off(look, people, self.late)
+
+    def passed(self, look: Look, people: FromClause) -> list[Select[Any]]:
+        """The same, as far back as a fire goes that is made up for, and it takes latecomers too."""
+        return [] if self.late is None else self._gone_off(look, people, self._reach() + self.late + DAY)
+
+    def _gone_off(self, look: Look, people: FromClause, back: timedelta) -> list[Select[Any]]:
+        """Those of `people` whose date went off at most so long ago, and who have had no answer."""
+        if look.connection.execute(select(people.c.customer_id).limit(1)).first() is None:
             return []
         beginning, _ = self.beginning(look)
         now = max(look.now, beginning.seen)  # another engine may be ahead, and its fires have gone off
-        since = max(beginning.since, now - self.late)
+        since = max(beginning.since, now - back)
         zones_of: dict[tuple[Day, ...], list[str]] = defaultdict(list)
         for zone in look.zones:
             if days := tuple(self._days(zone_named(zone), since, now)):

@@ -164,6 +164,11 @@ class Timed(TriggerModel):
         have named by what is known now, and who have had no answer yet."""
         return []
 
+    def passed(self, look: Look, people: FromClause) -> list[Select[Any]]:
+        """Those of `people` whom a fire of the past names by what is known now and a look from now on may still let in
+        for it: those who are overlooked, and whom later fires take as latecomers of earlier ones."""
+        return []
+
     def due(self, look: Look) -> Due:
         """What is to be claimed. Only reads: with many zones it takes longer than SQLite's one writer may be held."""
         beginning, fresh = self.beginning(look)

@@ -6,6 +6,7 @@ faults.py    all that is wrong with a row that was refused
 bulk.py      many customers in few statements
 history.py   many events in few statements
 people.py    who they are of
+latecomers.py  nobody enters by them for a date that has gone off
 batches.py   a batch as one transaction, and how large it is
 progress.py  how far an import has come
 rejects.py   the rows that were not taken

@@ -1,6 +1,7 @@
 """A batch of an import as one transaction, and how large it is.
 
-Imports are history: they move counts and segments, and let nobody in, unless they are `live`. Whoever comes to belong
+Imports are history: they move counts and segments, and let nobody in, unless they are `live`; nor for a date that has
+gone off (engine/imports/latecomers.py). Whoever comes to belong
 to a segment by imported facts is written as a member without having joined it in anybody's eyes: the look at the
 segments stands in the transaction of the batch, after a look that lets in whoever had joined before.
 """
@@ -8,7 +9,7 @@ segments stands in the transaction of the batch, after a look that lets in whoev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, exists, select
 
 from engine.cohort.program import Program
 from engine.imports import bulk, history
+from engine.imports.latecomers import Latecomers
 from engine.imports.rows import Kind
 from engine.runtime import tick
 from engine.runtime.pace import Pace
@@ -56,24 +58,32 @@ class Batches:
                 mark(connection, 0)
             return 0
         if kind is Kind.CUSTOMERS:
-            return self._as_history(lambda connection: bulk.write(connection, batch, now, min(written, now)), mark)
+            names = {person.external_id for person in batch}
+            return self._as_history(
+                lambda connection: bulk.write(connection, batch, now, min(written, now)), names, mark
+            )
         if self.live:
             return self.runtime.ingest(batch).accepted
         known = self.runtime.content.vocabulary.events
         worth = {name: (one.value, one.properties[one.value]) for name, one in known.items() if one.value}
-        return self._as_history(lambda connection: history.take(connection, batch, worth, now), mark)
+        names = {who for _, _, who, *_ in batch}
+        return self._as_history(lambda connection: history.take(connection, batch, worth, now), names, mark)
 
-    def _as_history(self, take: Callable[[Connection], int], mark: Mark) -> int:
+    def _as_history(self, take: Callable[[Connection], int], names: Iterable[str], mark: Mark) -> int:
+        """`names`: of the customers whom the batch is about."""
         programs = list(self.runtime.programs().values())
         letting_in = [p for p in programs if p.takes_entries and isinstance(p.journey.enter, SegmentTrigger)]
         absorbing = bool(letting_in) and not self.live
         now = self.runtime.clock.now()
+        latecomers = Latecomers.of(programs, names, now)
 
         def write(connection: Connection) -> int:
             looks_stay(connection)
             if absorbing:
                 self._look(connection, programs, now)
+            latecomers.note(connection)
             new = take(connection)
+            latecomers.refuse(connection)
             if absorbing:
                 membership.refresh(connection, self.runtime.content, now)
             mark(connection, new)

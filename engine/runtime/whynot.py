@@ -34,6 +34,8 @@ def refused(connection: Connection, program: Program | None, row: Row[Any], word
     if row.reason == "again":
         again = "" if program is None else f" (again: {program.journey.enter.again})"
         return f"not let in when {why}: they had been in before{again}"
+    if row.reason == "imported":
+        return f"not let in when {why}: an import told of it, and it had gone off before"
     if row.reason == "limit":
         limit = None if program is None else program.journey.enter.limit
         said = "" if limit is None else f" ({limit.at_most} per {limit.per})"

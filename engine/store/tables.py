@@ -361,7 +361,8 @@ class Decision(SQLModel, table=True):
 
 
 class Refusal(SQLModel, table=True):
-    """Someone the trigger named who was not let in, and why: no_key, audience, again, limit. `detail`: what it saw."""
+    """Someone the trigger named who was not let in, and why: no_key, audience, again, limit, or imported: the
+    date had gone off before an import told of it. `detail`: what it saw."""
 
     journey: str = _text(key=True)
     customer_id: int = _points_to("customer", key=True)

@@ -43,9 +43,9 @@ FIRST = 'journey: first\nenter: {event: purchase, where: times("purchase") == 1}
 class Shop:
     """A project on a database, with a clock that stands."""
 
-    def __init__(self, root: Path, database: Database) -> None:
+    def __init__(self, root: Path, database: Database, now: datetime = NOW) -> None:
         self.root = root
-        self.clock = VirtualClock(NOW)
+        self.clock = VirtualClock(now)
         self.app = App(Settings.of(root, secret_key="a secret of the tests"), self.clock)
         self.app.__dict__["database"] = database
         self.files = 0
