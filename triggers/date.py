@@ -122,6 +122,9 @@ class DateTrigger(Timed):
         """Those whose date has already gone off without them, within `late`."""
         return [] if self.late is None else self._gone_off(look, people, self.late)
 
+    def takes_latecomers(self) -> bool:
+        return self.late is not None
+
     def passed(self, look: Look, people: FromClause) -> list[Select[Any]]:
         """The same, as far back as a fire goes that is made up for, and it takes latecomers too."""
         return [] if self.late is None else self._gone_off(look, people, self._reach() + self.late + DAY)

@@ -164,6 +164,10 @@ class Timed(TriggerModel):
         have named by what is known now, and who have had no answer yet."""
         return []
 
+    def takes_latecomers(self) -> bool:
+        """Whether somebody may still enter for a fire of the past."""
+        return False
+
     def passed(self, look: Look, people: FromClause) -> list[Select[Any]]:
         """Those of `people` whom a fire of the past names by what is known now and a look from now on may still let in
         for it: those who are overlooked, and whom later fires take as latecomers of earlier ones."""

@@ -55,7 +55,8 @@ class Latecomers:
     @classmethod
     def of(cls, programs: Iterable[Program], names: Iterable[str], now: datetime) -> Latecomers:
         """A stopped journey may be published again, and then takes latecomers too."""
-        late = tuple(p for p in programs if p.state != "retired" and isinstance(p.journey.enter, Timed))
+        live = (p for p in programs if p.state != "retired")
+        late = tuple(p for p in live if isinstance(p.journey.enter, Timed) and p.journey.enter.takes_latecomers())
         return cls(late, frozenset(names) if late else frozenset(), now)
 
     def note(self, connection: Connection) -> None:
