@@ -43,8 +43,8 @@ _CONNECT = 10.0
 _QUICK, _PROMPT = 0.05, 0.5
 """Seconds that a relay takes for an envelope: under the first the next envelope leaves with the content before it; over
 the second the gate's word on the mail may have grown old."""
-_HELD = timedelta(seconds=20).total_seconds()
-"""So long a relay that has taken an envelope is let wait for its content, while the gate is asked once more."""
+_HELD = 20.0
+"""So many seconds a relay that has taken an envelope is let wait for its content, while the gate is asked once more."""
 _KEY = frozenset({530, 534, 535, 538})
 
 

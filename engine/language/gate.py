@@ -157,6 +157,11 @@ class QuietHours(Model):
         return self
 
     @property
+    def skips(self) -> bool:
+        """Whether what falls into them isn't sent, rather than held."""
+        return self.on_violation == "skip"
+
+    @property
     def open(self) -> timedelta:
         """How much of a day is not quiet."""
         return (since_midnight(self.from_) - since_midnight(self.to)) % DAY

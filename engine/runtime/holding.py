@@ -149,16 +149,12 @@ def _quiet_ends(
 
 
 def _quiet(program: Program, letters: Sequence[Letter], ends: Mapping[int, datetime], asked: Asked) -> None:
+    hours = program.quiet_hours
     for message_id in (letter.message_id for letter in letters if letter.message_id in ends):
-        if _skips(program):
+        if hours is not None and hours.skips:
             asked.stopped[message_id] = QUIET_HOURS
         else:
             asked.held[message_id] = (ends[message_id], QUIET_HOURS)
-
-
-def _skips(program: Program) -> bool:
-    """Whether what falls into quiet hours isn't sent, rather than held."""
-    return program.quiet_hours is not None and program.quiet_hours.on_violation == "skip"
 
 
 def _capped(
@@ -192,7 +188,8 @@ def _capped(
         for enrolment_id, full in connection.execute(select(told).where(told.c.full.is_not(None))):
             message_id, capped = mine[enrolment_id], caps[full].when_capped
             if capped.length is not None:
-                later = now if _skips(program) else ends.get(message_id, now)
+                held = program.quiet_hours is not None and not program.quiet_hours.skips
+                later = ends.get(message_id, now) if held else now
                 asked.held[message_id] = (max(now + capped.length, later), CAPPED)
                 continue
             asked.stopped[message_id] = CAPPED

@@ -239,8 +239,10 @@ def stops(
 
 def spent(connection: Connection, letters: Sequence[Letter], now: datetime) -> set[int]:
     """Those of these messages (ids) whose code their customer can't use any more."""
-    mine = (message.c.id.in_([letter.message_id for letter in letters]), message.c.coupon_id.is_not(None))
-    return set(connection.scalars(select(message.c.id).where(*mine, coupons.carries_none(now)))) if letters else set()
+    with_code = [letter.message_id for letter in letters if letter.values["coupon"]["code"] is not None]
+    if not with_code:
+        return set()
+    return set(connection.scalars(select(message.c.id).where(message.c.id.in_(with_code), coupons.carries_none(now))))
 
 
 def _shown(renderer: Renderer, locale: str | None, zone: str | None, value: Any) -> str:

@@ -115,7 +115,7 @@ class Send(Step):
             )
         if quiet is not None:
             held = and_(mine, moving.c.due_at.is_not(None), moving.c.reason.is_distinct_from(CAPPED))
-            skipped = {"verdict": NOT_SENT, "due_at": null()} if quiet.on_violation == "skip" else {}
+            skipped = {"verdict": NOT_SENT, "due_at": null()} if quiet.skips else {}
             cohort.amend(held, {"reason": QUIET_HOURS} | skipped)
         return quiet is not None or any(cap.when_capped.what == "defer" for cap in caps)
 
@@ -132,7 +132,7 @@ def _later(scope: Scope, length: timedelta | None) -> ColumnElement[Any]:
     if length is None:
         return literal(None, Instant())
     later, quiet = literal(scope.now + length, Instant()), scope.program.quiet_hours
-    if quiet is None or quiet.on_violation == "skip":
+    if quiet is None or quiet.skips:
         return later
     return case((moving.c.due_at > later, moving.c.due_at), else_=later)
 
